@@ -1,0 +1,23 @@
+# One test program per folder, from the *_test.cpp beside the sources; whole-system tests live in tests/.
+find_package(GTest REQUIRED)
+
+# strata_test(NAME DEPS deps... [SOURCES globs...])
+function(strata_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${arg_SOURCES})
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE STRATA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  foreach(dependency ${arg_DEPS})
+    target_link_libraries(${name} PRIVATE strata_${dependency})
+  endforeach()
+  target_link_libraries(${name} PRIVATE GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()
+
+strata_test(base_test SOURCES src/base/*_test.cpp DEPS base)
+strata_test(tensor_test SOURCES src/tensor/*_test.cpp DEPS tensor)
+strata_test(text_test SOURCES src/text/*_test.cpp DEPS text)

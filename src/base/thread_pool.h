@@ -1,0 +1,67 @@
+// A persistent pool of threads for loops whose parts don't depend on each other.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace strata {
+
+/// Refers to a callable for the length of a call, without allocating.
+template <class Signature>
+class FunctionRef;
+template <class R, class... Args>
+class FunctionRef<R(Args...)> {
+ public:
+  template <class F>
+  FunctionRef(F&& f)  // NOLINT(google-explicit-constructor): made at call sites from lambdas
+      : object_(const_cast<void*>(static_cast<const void*>(&f))), call_([](void* object, Args... args) -> R {
+          return (*static_cast<std::remove_reference_t<F>*>(object))(args...);
+        }) {}
+  R operator()(Args... args) const { return call_(object_, args...); }
+
+ private:
+  void* object_;
+  R (*call_)(void*, Args...);
+};
+
+/// `threads` workers, the caller of `run` being the first. Which worker does which item is left open: an item's
+/// result must not depend on it (that is how thread counts leave the bits alone).
+class ThreadPool {
+ public:
+  /// Throws Error{usage} unless 1 <= threads <= 1024.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls body(item, worker) once for every item in [0, count), 0 <= worker < size(), and returns when all are done.
+  /// An exception of a body is thrown here after the others have finished. Not reentrant; one caller at a time.
+  void run(std::int64_t count, FunctionRef<void(std::int64_t item, int worker)> body);
+
+ private:
+  void work(int worker);
+  void drain(int worker);
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<std::uint64_t> round_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<std::int64_t> next_{0};
+  std::int64_t count_ = 0;
+  const FunctionRef<void(std::int64_t, int)>* body_ = nullptr;
+  std::exception_ptr failure_;
+  std::atomic<bool> stop_{false};
+};
+
+/// Threads that this process may run on (its affinity mask).
+int available_threads();
+
+}  // namespace strata
