@@ -8,12 +8,12 @@ namespace strata {
 
 /// What kind of thing went wrong; `apps` turns it into an exit code, the server into a status.
 enum class ErrorCode {
-  failure,      // something at run time: a disk, a pipe
-  usage,        // a flag, an argument, a request that asks for something impossible
-  bad_model,    // a model file is missing, malformed, contradictory or of a kind that is not supported
+  failure,        // something at run time: a disk, a pipe
+  usage,          // a flag, an argument, a request that asks for something impossible
+  bad_model,      // a model file is missing, malformed, contradictory or of a kind that is not supported
   out_of_memory,  // the plan does not fit this machine
-  no_device,    // the backend asked for has no device or driver here
-  gate_failed,  // a validation or benchmark gate
+  no_device,      // the backend asked for has no device or driver here
+  gate_failed,    // a validation or benchmark gate
 };
 
 /// One clear sentence: the file and the tensor or field, what was expected, what was found, what to do.

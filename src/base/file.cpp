@@ -56,8 +56,8 @@ void File::read(std::int64_t offset, std::span<std::byte> out) const {
 std::string read_text(const std::filesystem::path& path, std::int64_t max_bytes) {
   const File file = File::open(path);
   if (file.size() > max_bytes)
-    throw Error(ErrorCode::bad_model, path.string() + ": has " + std::to_string(file.size()) +
-                                          " bytes; at most " + std::to_string(max_bytes) + " are read");
+    throw Error(ErrorCode::bad_model, path.string() + ": has " + std::to_string(file.size()) + " bytes; at most " +
+                                          std::to_string(max_bytes) + " are read");
   std::string text(static_cast<std::size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
   return text;

@@ -77,7 +77,7 @@ constexpr std::uint8_t encode_e4m3(float value) {
   const std::uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return sign | 0x7fu;
   if (magnitude >= 0x43e00000u) return sign | 0x7eu;  // 448 and above
-  if (magnitude < 0x3c800000u) {                       // below 2^-6: a multiple of 2^-9, rounded by adding 2^14
+  if (magnitude < 0x3c800000u) {                      // below 2^-6: a multiple of 2^-9, rounded by adding 2^14
     const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
     return static_cast<std::uint8_t>(sign | (std::bit_cast<std::uint32_t>(shifted) & 0xfu));
   }

@@ -21,8 +21,8 @@ struct Fp8Weight {
 
 /// NVFP4 as ModelOpt writes it: w = e2m1 * block scale * global scale, in blocks of 16 along `in`.
 struct Nvfp4Weight {
-  StoredMatrix codes;     // u8 [out, in/2]: two e2m1 a byte, the even column in the low nibble
-  StoredMatrix scales;    // e4m3 [out, in/16]
+  StoredMatrix codes;      // u8 [out, in/2]: two e2m1 a byte, the even column in the low nibble
+  StoredMatrix scales;     // e4m3 [out, in/16]
   float global_scale = 1;  // the checkpoint's weight_scale_2
 };
 

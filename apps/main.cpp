@@ -1,0 +1,62 @@
+// The `strata` program: arguments to commands, errors to one sentence and an exit code.
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+
+#include "apps/text_commands.h"
+#include "base/error.h"
+
+namespace strata {
+namespace {
+
+int exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::failure:
+      return 1;
+    case ErrorCode::usage:
+      return 2;
+    case ErrorCode::bad_model:
+      return 3;
+    case ErrorCode::out_of_memory:
+      return 4;
+    case ErrorCode::no_device:
+      return 5;
+    case ErrorCode::gate_failed:
+      return 7;
+  }
+  return 1;
+}
+
+int run(int argc, char** argv) {
+  CLI::App program("Strata: inference for hybrid language models (Mamba2, mixture-of-experts, attention).", "strata");
+  program.require_subcommand(1);
+  add_text_commands(program);
+  program.add_subcommand("version", "Print the version.")->callback([] { std::cout << "strata " STRATA_VERSION "\n"; });
+  program.add_subcommand("help", "Print this help.")->callback([&program] { std::cout << program.help(); });
+  try {
+    program.parse(argc, argv);
+    std::cout.flush();
+    if (!std::cout) throw Error(ErrorCode::failure, "stdout can't be written; is the disk full or the reader gone?");
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    const int code = program.exit(e, std::cout, std::cerr);
+    return code == 0 ? 0 : exit_code(ErrorCode::usage);
+  } catch (const Error& e) {
+    std::fprintf(stderr, "strata: %s\n", e.what());
+    return exit_code(e.code());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "strata: not enough memory\n");
+    return exit_code(ErrorCode::out_of_memory);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "strata: %s\n", e.what());
+    return exit_code(ErrorCode::failure);
+  }
+}
+
+}  // namespace
+}  // namespace strata
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  return strata::run(argc, argv);
+}
