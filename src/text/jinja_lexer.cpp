@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "text/jinja_text.h"
+#include "text/utf8.h"
 
 namespace strata::jinja {
 namespace {
@@ -310,7 +311,7 @@ class Lexer {
       return end;
     }
     if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) fail("an escape that is no Unicode character");
-    append_utf8(out, static_cast<char32_t>(code));
+    append_utf8(static_cast<char32_t>(code), out);
     return end;
   }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "text/utf8.h"
+
 namespace strata::jinja {
 namespace {
 
@@ -37,7 +39,7 @@ void append_upper(std::string& out, const Character& c, std::string_view bytes) 
   } else if (c.code == U'ß') {
     out += "SS";
   } else {
-    append_utf8(out, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c.code))));
+    append_utf8(static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c.code))), out);
   }
 }
 
@@ -45,7 +47,7 @@ void append_lower(std::string& out, const Character& c, std::string_view bytes) 
   if (is_invalid(c.code)) {
     out += bytes;
   } else {
-    append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.code))));
+    append_utf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.code))), out);
   }
 }
 
@@ -161,12 +163,6 @@ Character character_at(std::string_view text, std::size_t offset) {
   const utf8proc_ssize_t length = utf8proc_iterate(bytes, left, &code);
   if (length <= 0) return {0xDC00u + bytes[0], 1};
   return {static_cast<char32_t>(code), static_cast<std::size_t>(length)};
-}
-
-void append_utf8(std::string& out, char32_t code) {
-  utf8proc_uint8_t bytes[4];
-  const utf8proc_ssize_t length = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes);
-  out.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
 }
 
 std::size_t character_count(std::string_view text) {

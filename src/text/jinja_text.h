@@ -59,7 +59,6 @@ struct Character {
   std::size_t bytes;
 };
 Character character_at(std::string_view text, std::size_t offset);
-void append_utf8(std::string& out, char32_t code);
 /// Number of characters: Python's len().
 std::size_t character_count(std::string_view text);
 /// Byte offset of the character of this index; text.size() if there are not so many.
