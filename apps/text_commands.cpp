@@ -1,5 +1,7 @@
 #include "apps/text_commands.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <iostream>
 #include <iterator>
@@ -21,12 +23,22 @@ std::string read_stdin() {
   return text;
 }
 
+/// What a user typed or piped is no model file: broken JSON there is a usage error.
+Json parse_stdin(const std::string& text) {
+  try {
+    return parse_json(text, "stdin");
+  } catch (const Error& e) {
+    throw Error(ErrorCode::usage, e.what());
+  }
+}
+
 /// Ids as `tokenize` prints them: a JSON object with "ids", a JSON array, or numbers apart by white space.
 std::vector<TokenId> read_ids(const std::string& text) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && (text[first] == '{' || text[first] == '[')) {
-    const Json json = parse_json(text, "stdin");
+    const Json json = parse_stdin(text);
     const Json& list = json.is_object() && json.contains("ids") ? json.at("ids") : json;
+    if (!list.is_array()) throw Error(ErrorCode::usage, "stdin: expected token ids as {\"ids\": [1, 2]} or [1, 2]");
     std::vector<TokenId> ids;
     for (const Json& id : list) {
       if (!id.is_number_integer() || id < 0 || id > 0x7fffffff)
@@ -87,7 +99,7 @@ void add_text_commands(CLI::App& program) {
   render->add_flag("--text", options->text, "Print the prompt as plain text (the default)");
   render->callback([options] {
     const ChatTemplate chat = ChatTemplate::load(options->path);
-    std::cout << joined(chat.render(template_context(parse_json(read_stdin(), "stdin"))));
+    std::cout << joined(chat.render(template_context(parse_stdin(read_stdin()))));
   });
 }
 
