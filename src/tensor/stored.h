@@ -21,26 +21,34 @@ class StoredBytes {
   StoredBytes() = default;
   /// `size` bytes of `file` from `offset`.
   StoredBytes(std::shared_ptr<const File> file, std::int64_t offset, std::int64_t size)
-      : file_(std::move(file)), offset_(offset), size_(size) {}
+      : file_(std::move(file)), at_(offset), size_(size) {}
   /// Bytes in memory (tests, values made at load).
   explicit StoredBytes(std::vector<std::byte> bytes)
       : memory_(std::make_shared<const std::vector<std::byte>>(std::move(bytes))),
         size_(static_cast<std::int64_t>(memory_->size())) {}
 
   std::int64_t size() const { return size_; }
+  /// Bytes [at, at + size) of these, sharing what they refer to.
+  StoredBytes slice(std::int64_t at, std::int64_t size) const {
+    CHECK(0 <= at && 0 <= size && at + size <= size_, "slice outside the tensor");
+    StoredBytes part = *this;
+    part.at_ += at;
+    part.size_ = size;
+    return part;
+  }
   const File* file() const { return file_.get(); }
 
   /// Fills `out` from byte `at` of the tensor; thread-safe. Throws Error{bad_model} if the file got shorter.
   void read(std::int64_t at, std::span<std::byte> out) const {
     CHECK(0 <= at && at + static_cast<std::int64_t>(out.size()) <= size_, "read outside the tensor");
-    if (file_) return file_->read(offset_ + at, out);
-    if (!out.empty()) std::memcpy(out.data(), memory_->data() + at, out.size());
+    if (file_) return file_->read(at_ + at, out);
+    if (!out.empty()) std::memcpy(out.data(), memory_->data() + at_ + at, out.size());
   }
 
  private:
   std::shared_ptr<const File> file_;
   std::shared_ptr<const std::vector<std::byte>> memory_;
-  std::int64_t offset_ = 0, size_ = 0;
+  std::int64_t at_ = 0, size_ = 0;  // within the file or the memory
 };
 
 /// [rows, cols] of `dtype`, row-major without gaps.
