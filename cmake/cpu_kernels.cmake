@@ -1,0 +1,13 @@
+# One translation unit per instruction set, from one body; the table of its kernels is chosen at start.
+file(GLOB kernel_sources CONFIGURE_DEPENDS src/backend/cpu/kernels/*.cpp)
+list(FILTER kernel_sources EXCLUDE REGEX "_test\\.cpp$")
+target_sources(strata_cpu PRIVATE ${kernel_sources})
+foreach(source ${kernel_sources})
+  if(source MATCHES "_avx512\\.cpp$")
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-O3;-march=x86-64-v4;-mprefer-vector-width=512")
+  elseif(source MATCHES "_avx2\\.cpp$")
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-O3;-march=x86-64-v3")
+  else()
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-O3")
+  endif()
+endforeach()

@@ -1,0 +1,54 @@
+// Which instruction sets this machine has, and their kernels.
+#include "backend/cpu/isa.h"
+
+#include <string>
+
+#include "base/error.h"
+
+namespace strata {
+
+std::string_view name_of(Isa isa) {
+  switch (isa) {
+    case Isa::portable:
+      return "portable";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+  }
+  return "?";
+}
+
+Isa isa_from_name(std::string_view name) {
+  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
+    if (name == name_of(isa)) return isa;
+  throw Error(ErrorCode::usage, "--isa: expected portable, avx2 or avx512, found \"" + std::string(name) +
+                                    "\"; leave it out for the best");
+}
+
+bool is_supported(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx2) return __builtin_cpu_supports("x86-64-v3");
+  if (isa == Isa::avx512) return __builtin_cpu_supports("x86-64-v4");
+#endif
+  return isa == Isa::portable;
+}
+
+Isa best_isa() {
+  for (const Isa isa : {Isa::avx512, Isa::avx2})
+    if (is_supported(isa)) return isa;
+  return Isa::portable;
+}
+
+const KernelTable& kernels_of(Isa isa) {
+  if (!is_supported(isa))
+    throw Error(ErrorCode::no_device, "--isa: this machine has no " + std::string(name_of(isa)) + "; its best is " +
+                                          std::string(name_of(best_isa())));
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return kAvx512Kernels;
+  if (isa == Isa::avx2) return kAvx2Kernels;
+#endif
+  return kPortableKernels;
+}
+
+}  // namespace strata

@@ -1,0 +1,24 @@
+// The backends by name.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace strata {
+
+struct BackendOptions {
+  std::string name = "cpu";  // one of available_backends()
+  int threads = 0;           // 0: as many as this process may run on
+  std::string isa{};         // cpu: "portable", "avx2", "avx512"; empty: the best that this machine has
+};
+
+/// Throws Error{usage} for an unknown name or instruction set, Error{no_device} for one that this machine lacks.
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
+
+/// Names that make_backend takes in this build on this machine, the default first.
+std::vector<std::string> available_backends();
+
+}  // namespace strata
