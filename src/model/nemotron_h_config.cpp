@@ -11,6 +11,8 @@ namespace {
 
 // Far above any real model, low enough that no product of three overflows or asks for absurd memory by itself.
 constexpr std::int64_t kMostFeatures = 1 << 20, kMostBlocks = 4096, kMostExperts = 1 << 16, kMostVocab = 1 << 24;
+// What the backends' kernels are made for.
+constexpr std::int64_t kMostHeadDim = 512, kMostConvTaps = 16;
 
 BlockKind kind_from_name(const ConfigReader& reader, std::string_view key, const Json& name) {
   if (name.is_string()) {
@@ -133,7 +135,7 @@ void read_attention(const ConfigReader& reader, NemotronHConfig& c) {
   if (c.count(BlockKind::attention) == 0) return;
   c.num_attention_heads = reader.integer({"num_attention_heads"}, 1, kMostFeatures);
   c.num_key_value_heads = reader.integer({"num_key_value_heads"}, 1, kMostFeatures, c.num_attention_heads);
-  c.head_dim = reader.integer({"head_dim", "attention_head_dim"}, 1, 4096, std::max<std::int64_t>(1, c.hidden_size / c.num_attention_heads));
+  c.head_dim = reader.integer({"head_dim", "attention_head_dim"}, 1, kMostHeadDim, std::max<std::int64_t>(1, c.hidden_size / c.num_attention_heads));
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
     reader.fail("num_key_value_heads", std::to_string(c.num_attention_heads) + " heads can't share " + std::to_string(c.num_key_value_heads) + " key-value heads evenly");
   }
@@ -155,7 +157,7 @@ void read_mamba(const ConfigReader& reader, NemotronHConfig& c) {
   c.mamba_head_dim = reader.integer({"mamba_head_dim"}, 1, 4096);
   c.n_groups = reader.integer({"n_groups", "mamba_n_groups"}, 1, kMostFeatures);
   c.ssm_state_size = reader.integer({"ssm_state_size"}, 1, 4096);
-  c.conv_kernel = reader.integer({"conv_kernel", "mamba_d_conv"}, 1, 64);
+  c.conv_kernel = reader.integer({"conv_kernel", "mamba_d_conv"}, 1, kMostConvTaps);
   c.use_conv_bias = reader.flag({"use_conv_bias", "mamba_conv_bias"}, true);
   if (c.mamba_num_heads % c.n_groups != 0) {
     reader.fail("n_groups", std::to_string(c.mamba_num_heads) + " Mamba heads can't share " + std::to_string(c.n_groups) + " groups evenly");
