@@ -87,8 +87,8 @@ constexpr std::uint8_t encode_e4m3(float value) {
 
 /// E2M1, `s m m m`: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. Looks at the low four bits.
 constexpr float decode_e2m1(unsigned code) {
-  constexpr float magnitude[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
-  return (code & 8u) ? -magnitude[code & 7u] : magnitude[code & 7u];
+  constexpr float kMagnitude[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+  return (code & 8u) ? -kMagnitude[code & 7u] : kMagnitude[code & 7u];
 }
 
 /// Nearest E2M1, ties to the even code, saturating at +-6 (thresholds 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5).

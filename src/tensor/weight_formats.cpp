@@ -7,6 +7,8 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;  // clang before 17 asks for it
 
 std::vector<std::byte> row_of(const StoredMatrix& m, std::int64_t row) {
   std::vector<std::byte> bytes(static_cast<std::size_t>(m.row_bytes()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json_sax.h"
 
 namespace strata {
 namespace {
@@ -12,7 +13,7 @@ constexpr std::size_t kMaxDepth = 64;
 constexpr std::size_t kMaxKeys = 4096;
 
 /// Builds the DOM of all but `model.vocab` and `model.merges`, which it streams into their vectors.
-class Handler final : public nlohmann::json_sax<Json> {
+class Handler final : public StrictSax {
  public:
   Handler(TokenizerFile& file, std::string_view what) : file_(file), what_(what) {}
 
@@ -24,7 +25,6 @@ class Handler final : public nlohmann::json_sax<Json> {
     return add_id(static_cast<std::int64_t>(std::min<number_unsigned_t>(value, INT64_MAX)));
   }
   bool number_float(number_float_t value, const string_t&) override { return add(value); }
-  bool binary(binary_t&) override { return true; }  // JSON has none
 
   bool string(string_t& value) override {
     if (stream_ != Stream::merges) return add(std::move(value));
@@ -100,16 +100,10 @@ class Handler final : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
-    std::string reason = error.what();
-    if (const auto end = reason.find("] "); end != std::string::npos) reason.erase(0, end + 2);
-    refuse("expected valid JSON: " + reason);
-  }
-
  private:
   enum class Stream { none, vocab, merges };
 
-  [[noreturn]] void refuse(const std::string& why) const {
+  [[noreturn]] void refuse(const std::string& why) const override {
     throw Error(ErrorCode::bad_model, std::string(what_) + ": " + why);
   }
   [[noreturn]] void bad_merge() const {
@@ -127,11 +121,11 @@ class Handler final : public nlohmann::json_sax<Json> {
   bool add(Json value) {
     if (stream_ == Stream::vocab) refuse("model.vocab: expected an id for \"" + key_ + "\", found " + value.dump());
     if (stream_ == Stream::merges) bad_merge();
-    place(std::move(value));
+    put(std::move(value));
     return true;
   }
 
-  Json* place(Json value) {
+  Json* put(Json value) {
     if (path_.empty()) return &(file_.rest = std::move(value));
     Json& parent = *path_.back();
     if (parent.is_array()) return &parent.emplace_back(std::move(value));
@@ -141,7 +135,7 @@ class Handler final : public nlohmann::json_sax<Json> {
   void open(Json container) {
     if (path_.size() == kMaxDepth) refuse("the JSON is nested more than " + std::to_string(kMaxDepth) + " levels deep");
     const bool is_model = path_.size() == 1 && path_[0]->is_object() && key_ == "model";
-    path_.push_back(place(std::move(container)));
+    path_.push_back(put(std::move(container)));
     if (is_model) model_ = path_.back();
   }
 
@@ -160,7 +154,7 @@ class Handler final : public nlohmann::json_sax<Json> {
 TokenizerFile read_tokenizer_file(std::string_view json, std::string_view what) {
   TokenizerFile file;
   Handler handler(file, what);
-  Json::sax_parse(json, &handler);
+  parse_sax(json, handler);
   return file;
 }
 
