@@ -120,7 +120,8 @@ LinearWeight CheckpointWeights::fp8(const std::string& name, const TensorEntry& 
                                     std::int64_t in) {
   const TensorEntry& scale = need(name + ".weight_scale", "the scale of the FP8 weight beside it");
   if (scale.elements() != 1) {
-    fail(scale, "is " + scale.description() + "; Strata computes with one scale a tensor, not with one a channel or block");
+    fail(scale,
+         "is " + scale.description() + "; Strata computes with one scale a tensor, not with one a channel or block");
   }
   scalar(name + ".input_scale");  // checked; activations stay bf16
   return Fp8Weight{{weight.bytes, DType::f8_e4m3, out, in}, positive_scalar(scale)};
@@ -128,7 +129,8 @@ LinearWeight CheckpointWeights::fp8(const std::string& name, const TensorEntry& 
 
 LinearWeight CheckpointWeights::nvfp4(const std::string& name, const TensorEntry& weight, bool inverse_scale,
                                       std::int64_t out, std::int64_t in) {
-  if (in % kNvfp4Block != 0) fail(weight, "has " + std::to_string(in) + " columns by config.json, which NVFP4 can't split into blocks of 16");
+  if (in % kNvfp4Block != 0)
+    fail(weight, "has " + std::to_string(in) + " columns by config.json, which NVFP4 can't split into blocks of 16");
   if (weight.type != StoredType::U8 || weight.shape != std::vector{out, in / 2}) {
     fail(weight, "should be U8 " + shape_text({out, in / 2}) + " (two codes a byte), but is " + weight.description());
   }
@@ -136,27 +138,33 @@ LinearWeight CheckpointWeights::nvfp4(const std::string& name, const TensorEntry
   if (scales.type != StoredType::F8_E4M3 || scales.shape != std::vector{out, in / kNvfp4Block}) {
     fail(scales, "should be F8_E4M3 " + shape_text({out, in / kNvfp4Block}) + ", but is " + scales.description());
   }
-  const TensorEntry& global = need(name + (inverse_scale ? ".weight_global_scale" : ".weight_scale_2"), "the global scale of the NVFP4 weight beside it");
-  const float scale = positive_scalar(global);
+  const TensorEntry& global = need(name + (inverse_scale ? ".weight_global_scale" : ".weight_scale_2"),
+                                   "the global scale of the NVFP4 weight beside it");
+  const float scale = inverse_scale ? 1 / positive_scalar(global) : positive_scalar(global);
+  if (!std::isfinite(scale)) fail(global, "is the inverse of a scale, and too small to be turned into one");
   scalar(name + (inverse_scale ? ".input_global_scale" : ".input_scale"));  // checked; activations stay bf16
-  return Nvfp4Weight{{weight.bytes, DType::u8, out, in / 2},
-                     {scales.bytes, DType::f8_e4m3, out, in / kNvfp4Block},
-                     inverse_scale ? 1 / scale : scale};
+  return Nvfp4Weight{
+      {weight.bytes, DType::u8, out, in / 2}, {scales.bytes, DType::f8_e4m3, out, in / kNvfp4Block}, scale};
 }
 
 std::vector<LinearWeight> CheckpointWeights::experts(const std::string& container, const std::string& projection,
                                                      std::int64_t n, std::int64_t out, std::int64_t in) {
   std::vector<LinearWeight> bank;
   if (const TensorEntry* fused = take(container + "." + projection)) {
-    if (fused->shape != std::vector{n, out, in} || (fused->type != StoredType::BF16 && fused->type != StoredType::F32)) {
-      fail(*fused, "should be BF16 or F32 " + shape_text({n, out, in}) + " by config.json, but is " + fused->description());
+    if (fused->shape != std::vector{n, out, in} ||
+        (fused->type != StoredType::BF16 && fused->type != StoredType::F32)) {
+      fail(*fused,
+           "should be BF16 or F32 " + shape_text({n, out, in}) + " by config.json, but is " + fused->description());
     }
     const DType type = *dtype_of_stored(fused->type);
     const std::int64_t bytes = out * in * strata::size_of(type);
-    for (std::int64_t e = 0; e < n; ++e) bank.push_back(DenseWeight{{fused->bytes.slice(e * bytes, bytes), type, out, in}});
+    for (std::int64_t e = 0; e < n; ++e)
+      bank.push_back(DenseWeight{{fused->bytes.slice(e * bytes, bytes), type, out, in}});
+    check_declaration(container + ".0." + projection, bank[0]);
     return bank;
   }
-  for (std::int64_t e = 0; e < n; ++e) bank.push_back(linear(container + "." + std::to_string(e) + "." + projection, out, in));
+  for (std::int64_t e = 0; e < n; ++e)
+    bank.push_back(linear(container + "." + std::to_string(e) + "." + projection, out, in));
   return bank;
 }
 
@@ -187,7 +195,7 @@ void CheckpointWeights::check_declaration(const std::string& name, const LinearW
   if (!declaration) return;
   const QuantAlgorithm declared = declaration->declared(name);
   const std::string_view found = format_name(weight);
-  const bool agrees = declared == QuantAlgorithm::none ? (found == "bf16" || found == "f32")
+  const bool agrees = declared == QuantAlgorithm::none  ? (found == "bf16" || found == "f32")
                       : declared == QuantAlgorithm::fp8 ? found == "fp8"
                                                         : found == "nvfp4";
   if (!agrees) {
@@ -199,7 +207,8 @@ void CheckpointWeights::check_declaration(const std::string& name, const LinearW
 std::vector<const TensorEntry*> CheckpointWeights::unused(const std::vector<std::string>& ignored) const {
   std::vector<const TensorEntry*> result;
   for (const auto& [name, entry] : entries_) {
-    const bool skip = std::any_of(ignored.begin(), ignored.end(), [&](const std::string& prefix) { return name.starts_with(prefix); });
+    const bool skip = std::any_of(ignored.begin(), ignored.end(),
+                                  [&](const std::string& prefix) { return name.starts_with(prefix); });
     if (!skip && !used_.contains(entry)) result.push_back(entry);
   }
   return result;

@@ -14,6 +14,15 @@ std::string shown(const Json& value) {
   return text;
 }
 
+/// The first of `names` that is there and not null, else the first.
+std::string_view spelling(const Json& object, ConfigReader::Names names) {
+  for (std::string_view name : names) {
+    const auto at = object.find(name);
+    if (at != object.end() && !at->is_null()) return name;
+  }
+  return *names.begin();
+}
+
 std::string bound(double value) {
   std::string text = Json(value).dump();
   if (text.ends_with(".0")) text.resize(text.size() - 2);
@@ -23,7 +32,8 @@ std::string bound(double value) {
 }  // namespace
 
 ConfigReader::ConfigReader(const Json& object, std::string what) : object_(object), what_(std::move(what)) {
-  if (!object.is_object()) throw Error(ErrorCode::bad_model, what_ + ": expected a JSON object, found " + shown(object));
+  if (!object.is_object())
+    throw Error(ErrorCode::bad_model, what_ + ": expected a JSON object, found " + shown(object));
 }
 
 void ConfigReader::fail(std::string_view key, const std::string& message) const {
@@ -49,8 +59,8 @@ std::int64_t ConfigReader::integer(Names names, std::int64_t least, std::int64_t
                      (value->is_number_float() && std::trunc(value->get<double>()) == value->get<double>());
   const double number = whole ? value->get<double>() : 0;
   if (!whole || number < static_cast<double>(least) || number > static_cast<double>(most)) {
-    fail(*names.begin(), "expected an integer from " + std::to_string(least) + " to " + std::to_string(most) +
-                             ", found " + shown(*value));
+    fail(spelling(object_, names), "expected an integer from " + std::to_string(least) + " to " + std::to_string(most) +
+                                       ", found " + shown(*value));
   }
   return static_cast<std::int64_t>(number);
 }
@@ -60,7 +70,8 @@ double ConfigReader::number(Names names, double least, double most, double fallb
   if (!value) return fallback;
   const double number = value->is_number() ? value->get<double>() : std::nan("");
   if (!(number >= least && number <= most)) {
-    fail(*names.begin(), "expected a number from " + bound(least) + " to " + bound(most) + ", found " + shown(*value));
+    fail(spelling(object_, names),
+         "expected a number from " + bound(least) + " to " + bound(most) + ", found " + shown(*value));
   }
   return number;
 }
@@ -68,14 +79,14 @@ double ConfigReader::number(Names names, double least, double most, double fallb
 bool ConfigReader::flag(Names names, bool fallback) const {
   const Json* value = find(names);
   if (!value) return fallback;
-  if (!value->is_boolean()) fail(*names.begin(), "expected true or false, found " + shown(*value));
+  if (!value->is_boolean()) fail(spelling(object_, names), "expected true or false, found " + shown(*value));
   return value->get<bool>();
 }
 
 std::optional<std::string> ConfigReader::text(Names names) const {
   const Json* value = find(names);
   if (!value) return std::nullopt;
-  if (!value->is_string()) fail(*names.begin(), "expected a string, found " + shown(*value));
+  if (!value->is_string()) fail(spelling(object_, names), "expected a string, found " + shown(*value));
   return value->get<std::string>();
 }
 

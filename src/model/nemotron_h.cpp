@@ -45,7 +45,8 @@ WorkLimits NemotronH::work_limits() const {
   WorkLimits limits;
   limits.features = std::max({c.hidden_size, c.vocab_size, c.num_attention_heads * c.head_dim, c.in_proj_dim()});
   for (const BlockConfig& b : c.blocks) {
-    limits.features = std::max({limits.features, b.intermediate_size, b.moe.moe_shared_expert_intermediate_size});
+    limits.features = std::max(
+        {limits.features, b.intermediate_size, b.moe.moe_shared_expert_intermediate_size, b.moe.moe_latent_size});
     limits.experts = std::max(limits.experts, b.moe.n_routed_experts);
     limits.experts_per_token = std::max(limits.experts_per_token, b.moe.num_experts_per_tok);
     limits.expert_features = std::max(limits.expert_features, b.moe.moe_intermediate_size);

@@ -15,7 +15,8 @@ struct Binder {
     return {.in_proj = weights.linear(mixer + "in_proj", c.in_proj_dim(), c.hidden_size),
             .out_proj = weights.linear(mixer + "out_proj", c.hidden_size, c.mamba_inner()),
             .conv1d_weight = weights.table(mixer + "conv1d.weight", c.conv_dim(), c.conv_kernel),
-            .conv1d_bias = c.use_conv_bias ? weights.vector(mixer + "conv1d.bias", c.conv_dim()) : Vector{},
+            .conv1d_bias =
+                c.use_conv_bias ? weights.vector(mixer + "conv1d.bias", c.conv_dim()) : weights.zeros(c.conv_dim()),
             .norm = weights.vector(mixer + "norm.weight", c.mamba_inner()),
             .ssd = {.A_log = weights.vector(mixer + "A_log", c.mamba_num_heads),
                     .D = weights.vector(mixer + "D", c.mamba_num_heads),

@@ -34,8 +34,9 @@ std::vector<BlockConfig> read_kinds(const ConfigReader& reader) {
   } else if (const auto pattern = reader.text({"hybrid_override_pattern"})) {
     for (char letter : *pattern) {
       if (std::string_view("ME*-").find(letter) == std::string_view::npos) {
-        reader.fail("hybrid_override_pattern", "expected the letters M, E, * and -, found " +
-                                                   Json(std::string(1, letter)).dump(-1, ' ', true, Json::error_handler_t::replace));
+        reader.fail("hybrid_override_pattern",
+                    "expected the letters M, E, * and -, found " +
+                        Json(std::string(1, letter)).dump(-1, ' ', true, Json::error_handler_t::replace));
       }
       blocks.push_back({static_cast<BlockKind>(letter), 0, {}});
     }
@@ -47,30 +48,36 @@ std::vector<BlockConfig> read_kinds(const ConfigReader& reader) {
       blocks.push_back({kind_from_name(block, "block_type", type ? *type : Json()), 0, {}});
     }
   } else {
-    reader.fail("hybrid_override_pattern", "is missing, and so are layers_block_type and block_configs; one of them has to list the blocks");
+    reader.fail("hybrid_override_pattern",
+                "is missing, and so are layers_block_type and block_configs; one of them has to list the blocks");
   }
   if (blocks.empty() || std::ssize(blocks) > kMostBlocks) {
-    reader.fail("hybrid_override_pattern", "expected 1 to " + std::to_string(kMostBlocks) + " blocks, found " + std::to_string(blocks.size()));
+    reader.fail("hybrid_override_pattern",
+                "expected 1 to " + std::to_string(kMostBlocks) + " blocks, found " + std::to_string(blocks.size()));
   }
   const std::int64_t layers = reader.integer({"num_hidden_layers"}, 1, kMostBlocks, std::ssize(blocks));
   if (layers != std::ssize(blocks)) {
-    reader.fail("num_hidden_layers", "is " + std::to_string(layers) + ", but the list of blocks has " + std::to_string(blocks.size()));
+    reader.fail("num_hidden_layers",
+                "is " + std::to_string(layers) + ", but the list of blocks has " + std::to_string(blocks.size()));
   }
   return blocks;
 }
 
 MoeConfig read_moe(const ConfigReader& reader, const MoeConfig* outer) {
-  auto fallback = [&](std::int64_t MoeConfig::*field) {
-    return outer ? std::optional(outer->*field) : std::nullopt;
-  };
+  auto fallback = [&](std::int64_t MoeConfig::*field) { return outer ? std::optional(outer->*field) : std::nullopt; };
   MoeConfig moe;
-  moe.n_routed_experts = reader.integer({"n_routed_experts", "num_local_experts"}, 1, kMostExperts, fallback(&MoeConfig::n_routed_experts));
-  moe.num_experts_per_tok = reader.integer({"num_experts_per_tok"}, 1, kMostExperts, fallback(&MoeConfig::num_experts_per_tok));
-  moe.moe_intermediate_size = reader.integer({"moe_intermediate_size"}, 1, kMostFeatures, fallback(&MoeConfig::moe_intermediate_size));
+  moe.n_routed_experts = reader.integer({"n_routed_experts", "num_local_experts"}, 1, kMostExperts,
+                                        fallback(&MoeConfig::n_routed_experts));
+  moe.num_experts_per_tok =
+      reader.integer({"num_experts_per_tok"}, 1, kMostExperts, fallback(&MoeConfig::num_experts_per_tok));
+  moe.moe_intermediate_size =
+      reader.integer({"moe_intermediate_size"}, 1, kMostFeatures, fallback(&MoeConfig::moe_intermediate_size));
   // One MLP of this width, whatever n_shared_experts says; 0 shared experts: none.
   const bool shared = outer || reader.integer({"n_shared_experts"}, 0, kMostExperts, 1) > 0;
   moe.moe_shared_expert_intermediate_size =
-      shared ? reader.integer({"moe_shared_expert_intermediate_size"}, 0, kMostFeatures, fallback(&MoeConfig::moe_shared_expert_intermediate_size)) : 0;
+      shared ? reader.integer({"moe_shared_expert_intermediate_size"}, 0, kMostFeatures,
+                              fallback(&MoeConfig::moe_shared_expert_intermediate_size))
+             : 0;
   moe.moe_latent_size = reader.integer({"moe_latent_size"}, 0, kMostFeatures, outer ? outer->moe_latent_size : 0);
   return moe;
 }
@@ -85,12 +92,14 @@ void read_moe_blocks(const ConfigReader& reader, NemotronHConfig& c) {
     if (c.blocks[b].kind != BlockKind::moe) continue;
     MoeConfig& moe = c.blocks[b].moe;
     if (per_block) {
-      moe = read_moe(ConfigReader((*configs)[b], reader.what() + ": block_configs[" + std::to_string(b) + "]"), common ? &*common : nullptr);
+      moe = read_moe(ConfigReader((*configs)[b], reader.what() + ": block_configs[" + std::to_string(b) + "]"),
+                     common ? &*common : nullptr);
     } else {
       moe = *common;
     }
     if (moe.num_experts_per_tok > moe.n_routed_experts) {
-      reader.fail("num_experts_per_tok", "is " + std::to_string(moe.num_experts_per_tok) + " of only " + std::to_string(moe.n_routed_experts) + " experts");
+      reader.fail("num_experts_per_tok", "is " + std::to_string(moe.num_experts_per_tok) + " of only " +
+                                             std::to_string(moe.n_routed_experts) + " experts");
     }
   }
   c.n_group = reader.integer({"n_group"}, 1, kMostExperts, 1);
@@ -100,7 +109,8 @@ void read_moe_blocks(const ConfigReader& reader, NemotronHConfig& c) {
   for (const BlockConfig& b : c.blocks) {
     if (b.kind != BlockKind::moe) continue;
     if (b.moe.n_routed_experts % c.n_group != 0) {
-      reader.fail("n_group", std::to_string(b.moe.n_routed_experts) + " experts can't be split into " + std::to_string(c.n_group) + " groups of one size");
+      reader.fail("n_group", std::to_string(b.moe.n_routed_experts) + " experts can't be split into " +
+                                 std::to_string(c.n_group) + " groups of one size");
     }
     if (b.moe.num_experts_per_tok > b.moe.n_routed_experts / c.n_group * c.topk_group) {
       reader.fail("topk_group", "the chosen groups have fewer experts than num_experts_per_tok");
@@ -115,15 +125,17 @@ void read_mlp_blocks(const ConfigReader& reader, NemotronHConfig& c) {
   const Json* value = reader.find({"intermediate_size"});
   const bool list = value && value->is_array();
   if (list && std::ssize(*value) != mlps && std::ssize(*value) != std::ssize(c.blocks)) {
-    reader.fail("intermediate_size", "expected a number, or a list of " + std::to_string(mlps) + " (one an MLP block) or " +
-                                         std::to_string(c.blocks.size()) + " (one a block), found " + std::to_string(value->size()));
+    reader.fail("intermediate_size", "expected a number, or a list of " + std::to_string(mlps) +
+                                         " (one an MLP block) or " + std::to_string(c.blocks.size()) +
+                                         " (one a block), found " + std::to_string(value->size()));
   }
   std::size_t mlp = 0;
   for (std::size_t b = 0; b < c.blocks.size(); ++b) {
     if (c.blocks[b].kind != BlockKind::mlp) continue;
     if (list) {
       const Json entry{{"intermediate_size", (*value)[std::ssize(*value) == mlps ? mlp : b]}};
-      c.blocks[b].intermediate_size = ConfigReader(entry, reader.what()).integer({"intermediate_size"}, 1, kMostFeatures);
+      c.blocks[b].intermediate_size =
+          ConfigReader(entry, reader.what()).integer({"intermediate_size"}, 1, kMostFeatures);
     } else {
       c.blocks[b].intermediate_size = reader.integer({"intermediate_size"}, 1, kMostFeatures);
     }
@@ -135,9 +147,11 @@ void read_attention(const ConfigReader& reader, NemotronHConfig& c) {
   if (c.count(BlockKind::attention) == 0) return;
   c.num_attention_heads = reader.integer({"num_attention_heads"}, 1, kMostFeatures);
   c.num_key_value_heads = reader.integer({"num_key_value_heads"}, 1, kMostFeatures, c.num_attention_heads);
-  c.head_dim = reader.integer({"head_dim", "attention_head_dim"}, 1, kMostHeadDim, std::max<std::int64_t>(1, c.hidden_size / c.num_attention_heads));
+  c.head_dim = reader.integer({"head_dim", "attention_head_dim"}, 1, kMostHeadDim,
+                              std::max<std::int64_t>(1, c.hidden_size / c.num_attention_heads));
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
-    reader.fail("num_key_value_heads", std::to_string(c.num_attention_heads) + " heads can't share " + std::to_string(c.num_key_value_heads) + " key-value heads evenly");
+    reader.fail("num_key_value_heads", std::to_string(c.num_attention_heads) + " heads can't share " +
+                                           std::to_string(c.num_key_value_heads) + " key-value heads evenly");
   }
   reader.require("attention_bias", false);
 }
@@ -146,7 +160,8 @@ void read_attention(const ConfigReader& reader, NemotronHConfig& c) {
 float read_bound(const ConfigReader& reader, const Json& value, float otherwise) {
   if (value.is_null() || value == "inf" || value == "Infinity") return otherwise;
   if (!value.is_number() || !(value.get<double>() >= 0)) {
-    reader.fail("time_step_limit", "expected [least, most], numbers >= 0 or \"inf\", found " + value.dump(-1, ' ', true));
+    reader.fail("time_step_limit",
+                "expected [least, most], numbers >= 0 or \"inf\", found " + value.dump(-1, ' ', true));
   }
   return static_cast<float>(value.get<double>());
 }
@@ -160,10 +175,12 @@ void read_mamba(const ConfigReader& reader, NemotronHConfig& c) {
   c.conv_kernel = reader.integer({"conv_kernel", "mamba_d_conv"}, 1, kMostConvTaps);
   c.use_conv_bias = reader.flag({"use_conv_bias", "mamba_conv_bias"}, true);
   if (c.mamba_num_heads % c.n_groups != 0) {
-    reader.fail("n_groups", std::to_string(c.mamba_num_heads) + " Mamba heads can't share " + std::to_string(c.n_groups) + " groups evenly");
+    reader.fail("n_groups", std::to_string(c.mamba_num_heads) + " Mamba heads can't share " +
+                                std::to_string(c.n_groups) + " groups evenly");
   }
   if (const Json* limit = reader.find({"time_step_limit", "mamba_dt_limit"})) {
-    if (!limit->is_array() || limit->size() != 2) reader.fail("time_step_limit", "expected [least, most], found " + limit->dump(-1, ' ', true));
+    if (!limit->is_array() || limit->size() != 2)
+      reader.fail("time_step_limit", "expected [least, most], found " + limit->dump(-1, ' ', true));
     c.time_step_min = read_bound(reader, (*limit)[0], 0);
     c.time_step_max = read_bound(reader, (*limit)[1], std::numeric_limits<float>::infinity());
     if (c.time_step_min > c.time_step_max) reader.fail("time_step_limit", "the least is above the most");
@@ -195,7 +212,7 @@ std::int64_t NemotronHConfig::count(BlockKind kind) const {
 NemotronHConfig NemotronHConfig::parse(const Json& config, std::string_view what) {
   const ConfigReader outer(config, std::string(what));
   if (const Json* inner = outer.find({"llm_config", "text_config"})) {
-    return parse(*inner, std::string(what) + ": " + (config.contains("llm_config") ? "llm_config" : "text_config"));
+    return parse(*inner, std::string(what) + ": " + (outer.find({"llm_config"}) ? "llm_config" : "text_config"));
   }
   const ConfigReader& reader = outer;
   NemotronHConfig c;
@@ -203,12 +220,14 @@ NemotronHConfig NemotronHConfig::parse(const Json& config, std::string_view what
   c.vocab_size = reader.integer({"vocab_size"}, 1, kMostVocab);
   c.hidden_size = reader.integer({"hidden_size"}, 1, kMostFeatures);
   c.max_position_embeddings = reader.integer({"max_position_embeddings"}, 1, std::int64_t{1} << 40, 4096);
-  c.layer_norm_epsilon = static_cast<float>(reader.number({"layer_norm_epsilon", "norm_eps", "rms_norm_eps"}, 0, 1, 1e-5));
+  c.layer_norm_epsilon =
+      static_cast<float>(reader.number({"layer_norm_epsilon", "norm_eps", "rms_norm_eps"}, 0, 1, 1e-5));
   c.tie_word_embeddings = reader.flag({"tie_word_embeddings"}, false);
   c.num_nextn_predict_layers = reader.integer({"num_nextn_predict_layers"}, 0, 64, 0);
   reader.require("mlp_hidden_act", "relu2");
   reader.require("mlp_bias", false);
-  if (reader.find({"sliding_window"})) reader.fail("sliding_window", "Strata computes full attention only; expected null");
+  if (reader.find({"sliding_window"}))
+    reader.fail("sliding_window", "Strata computes full attention only; expected null");
   read_attention(reader, c);
   read_mamba(reader, c);
   read_mlp_blocks(reader, c);

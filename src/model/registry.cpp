@@ -26,7 +26,8 @@ constexpr Architecture kArchitectures[] = {
 const Architecture& architecture_of(const Json& config, std::string_view what) {
   const ConfigReader reader(config, std::string(what));
   std::string found;
-  if (const Json* names = reader.find({"architectures"}); names && names->is_array() && !names->empty() && (*names)[0].is_string()) {
+  if (const Json* names = reader.find({"architectures"});
+      names && names->is_array() && !names->empty() && (*names)[0].is_string()) {
     found = (*names)[0].get<std::string>();
     for (const Architecture& a : kArchitectures) {
       if (a.name == found) return a;
@@ -52,6 +53,9 @@ std::unique_ptr<Model> bind_model(const Checkpoint& checkpoint, WeightSource& we
 }
 
 std::vector<const TensorEntry*> useless_tensors(const CheckpointWeights& weights, const Json& config) {
+  if (const Json* inner = ConfigReader(config, "config.json").find({"llm_config", "text_config"})) {
+    return useless_tensors(weights, *inner);
+  }
   std::vector<std::string> ignored{"mtp."};
   // A tied model may carry its embeddings twice.
   const auto tied = config.find("tie_word_embeddings");

@@ -18,8 +18,8 @@ std::unique_ptr<Linear> WeightList::linear(const std::string& name, std::int64_t
   return shape_of_linear(1, out, in);
 }
 
-std::unique_ptr<Linear> WeightList::experts(const std::string& container, const std::string& projection,
-                                            std::int64_t n, std::int64_t out, std::int64_t in) {
+std::unique_ptr<Linear> WeightList::experts(const std::string& container, const std::string& projection, std::int64_t n,
+                                            std::int64_t out, std::int64_t in) {
   requests_.push_back({WeightRequest::Kind::experts, container, projection, n, out, in});
   return shape_of_linear(n, out, in);
 }

@@ -22,6 +22,8 @@ class WeightSource {
                                           std::int64_t out, std::int64_t in) = 0;
   /// An unquantised tensor of `size` elements, as f32.
   virtual Vector vector(const std::string& name, std::int64_t size) = 0;
+  /// What stands for a vector that the model doesn't have and that adds nothing.
+  virtual Vector zeros(std::int64_t size) { return {nullptr, size}; }
   /// An unquantised tensor of rows * cols elements ([rows, cols] or [rows, 1, cols]), as f32.
   virtual Table table(const std::string& name, std::int64_t rows, std::int64_t cols) = 0;
   /// A scalar that need not be there.
@@ -32,8 +34,8 @@ class WeightSource {
 struct WeightRequest {
   enum class Kind { linear, experts, vector, table, scalar };
   Kind kind = Kind::linear;
-  std::string name;                    // of experts: the container
-  std::string projection;              // of experts
+  std::string name;                        // of experts: the container
+  std::string projection;                  // of experts
   std::int64_t n = 1, rows = 0, cols = 1;  // of a vector: rows
 };
 

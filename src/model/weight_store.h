@@ -22,6 +22,9 @@ class WeightStore : public WeightSource {
   std::unique_ptr<Linear> experts(const std::string& container, const std::string& projection, std::int64_t n,
                                   std::int64_t out, std::int64_t in) override;
   Vector vector(const std::string& name, std::int64_t size) override;
+  Vector zeros(std::int64_t size) override {
+    return {backend_.allocate(size * static_cast<std::int64_t>(sizeof(float))), size};
+  }
   Table table(const std::string& name, std::int64_t rows, std::int64_t cols) override;
   std::optional<float> scalar(const std::string& name) override { return weights_.scalar(name); }
 

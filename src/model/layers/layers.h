@@ -26,11 +26,11 @@ struct Mlp {
 };
 
 struct Moe {
-  Table gate;                                  // [experts, hidden_size]
+  Table gate;  // [experts, hidden_size]
   Vector e_score_correction_bias;
   std::int64_t experts_per_token = 0;
   RouterParameters router;
-  std::unique_ptr<Linear> up_proj, down_proj;  // banks, one expert after the other
+  std::unique_ptr<Linear> up_proj, down_proj;                // banks, one expert after the other
   std::unique_ptr<Linear> fc1_latent_proj, fc2_latent_proj;  // null: the experts see h itself
   std::optional<Mlp> shared_expert;
 };
