@@ -23,6 +23,7 @@ class FakeBackend final : public Backend {
   std::string_view name() const override { return "fake"; }
   std::string description() const override { return "fake"; }
   Buffer allocate(std::int64_t bytes) override {
+    allocated += bytes;
     auto* data = static_cast<std::byte*>(std::calloc(1, static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1))));
     return {data, [](std::byte* p) { std::free(p); }};
   }
@@ -96,6 +97,7 @@ class FakeBackend final : public Backend {
   WorkLimits limits;
   std::map<std::int32_t, TokenId> last_token;  // by slot
   bool fail_next_wait = false;
+  std::int64_t allocated = 0;  // bytes, since it was made
 
  private:
   struct Pending {
