@@ -26,9 +26,9 @@ struct Logits {
 TokenId largest(std::span<const float> logits);
 
 struct RunnerLimits {
-  std::int64_t tokens = 512;          // of a step
-  std::int64_t sequences = 4;         // alive at a time
-  std::int64_t context = 2048;        // of a sequence
+  std::int64_t tokens = 512;    // of a step
+  std::int64_t sequences = 4;   // alive at a time
+  std::int64_t context = 2048;  // of a sequence
   DType kv_type = DType::bf16;
 };
 

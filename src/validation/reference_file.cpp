@@ -43,7 +43,8 @@ std::vector<T> read_values(const std::filesystem::path& path, const TensorEntry&
                            std::size_t rank) {
   if (entry.type != type || entry.shape.size() != rank) {
     throw Error(ErrorCode::bad_model, path.string() + ": " + entry.name + " should be " + std::string(name_of(type)) +
-                                          " with " + std::to_string(rank) + " dimensions, but is " + entry.description());
+                                          " with " + std::to_string(rank) + " dimensions, but is " +
+                                          entry.description());
   }
   std::vector<T> values(static_cast<std::size_t>(entry.elements()));
   entry.bytes.read(0, std::as_writable_bytes(std::span(values)));
@@ -78,7 +79,8 @@ ReferenceFile ReferenceFile::read(const std::filesystem::path& path, const std::
   };
   auto need = [&](const std::string& name) -> const TensorEntry& {
     if (const TensorEntry* entry = find(name)) return *entry;
-    throw Error(ErrorCode::bad_model, path.string() + ": the tensor " + name + " is missing; a reference file has input_ids and logits");
+    throw Error(ErrorCode::bad_model,
+                path.string() + ": the tensor " + name + " is missing; a reference file has input_ids and logits");
   };
   ReferenceFile file;
   file.input_ids = read_values<TokenId>(path, need(ids_name), StoredType::I32, 1);
@@ -129,13 +131,15 @@ Distance distance(const Logits& logits, const Logits& reference) {
 ReferenceResult compare(ModelRunner& runner, const ReferenceFile& reference) {
   if (reference.logits.vocab != runner.model().vocab_size()) {
     throw Error(ErrorCode::bad_model, "the reference's logits have " + std::to_string(reference.logits.vocab) +
-                                          " entries a position, the model's " + std::to_string(runner.model().vocab_size()));
+                                          " entries a position, the model's " +
+                                          std::to_string(runner.model().vocab_size()));
   }
   ReferenceResult result;
   HiddenRecorder recorder(runner.backend());
   {
     SequenceState state = runner.fresh();
-    Logits logits = runner.feed(state, reference.input_ids, runner.limits().tokens, reference.hidden.empty() ? nullptr : &recorder);
+    Logits logits =
+        runner.feed(state, reference.input_ids, runner.limits().tokens, reference.hidden.empty() ? nullptr : &recorder);
     const std::int64_t skip = logits.rows - reference.logits.rows;
     logits.values.erase(logits.values.begin(), logits.values.begin() + skip * logits.vocab);
     logits.rows = reference.logits.rows;
@@ -143,7 +147,8 @@ ReferenceResult compare(ModelRunner& runner, const ReferenceFile& reference) {
   }
   const auto hidden = recorder.take();
   for (std::size_t n = 0; n < std::min(hidden.size(), reference.hidden.size()); ++n) {
-    if (hidden[n].size() == reference.hidden[n].size()) result.hidden_rel_l2.push_back(relative_l2(hidden[n], reference.hidden[n]));
+    if (hidden[n].size() == reference.hidden[n].size())
+      result.hidden_rel_l2.push_back(relative_l2(hidden[n], reference.hidden[n]));
   }
   const std::vector<TokenId> answer = runner.greedy(reference.input_ids, std::ssize(reference.greedy));
   result.greedy_total = std::ssize(reference.greedy);
