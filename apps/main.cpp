@@ -3,7 +3,14 @@
 #include <cstdio>
 #include <iostream>
 
+#include "apps/bench_command.h"
+#include "apps/completions.h"
+#include "apps/inspect_command.h"
+#include "apps/plan_command.h"
+#include "apps/run_command.h"
+#include "apps/synth_command.h"
 #include "apps/text_commands.h"
+#include "apps/validate_command.h"
 #include "base/error.h"
 
 namespace strata {
@@ -30,7 +37,14 @@ int exit_code(ErrorCode code) {
 int run(int argc, char** argv) {
   CLI::App program("Strata: inference for hybrid language models (Mamba2, mixture-of-experts, attention).", "strata");
   program.require_subcommand(1);
+  add_run_command(program);
+  add_plan_command(program);
+  add_completions_command(program);
   add_text_commands(program);
+  add_bench_command(program);
+  add_inspect_command(program);
+  add_validate_command(program);
+  add_synth_command(program);
   program.add_subcommand("version", "Print the version.")->callback([] { std::cout << "strata " STRATA_VERSION "\n"; });
   program.add_subcommand("help", "Print this help.")->callback([&program] { std::cout << program.help(); });
   try {
@@ -38,6 +52,8 @@ int run(int argc, char** argv) {
     std::cout.flush();
     if (!std::cout) throw Error(ErrorCode::failure, "stdout can't be written; is the disk full or the reader gone?");
     return 0;
+  } catch (const CLI::RuntimeError& e) {  // a command that ends with a code and has said all it has to say
+    return e.get_exit_code();
   } catch (const CLI::ParseError& e) {
     const int code = program.exit(e, std::cout, std::cerr);
     return code == 0 ? 0 : exit_code(ErrorCode::usage);

@@ -79,7 +79,8 @@ TEST_P(Blocks, EachBlockIsTheReferencesToTwoThousandths) {
     const std::size_t k = routed ? static_cast<std::size_t>(config.blocks[b].moe.num_experts_per_tok) : 0;
     double difference = 0, norm = 0;
     for (std::size_t t = 0; t < 200; ++t) {
-      if (routed && !std::equal(own.chosen[moe].begin() + t * k, own.chosen[moe].begin() + (t + 1) * k, held.chosen[moe].begin() + t * k)) {
+      if (routed && !std::equal(own.chosen[moe].begin() + t * k, own.chosen[moe].begin() + (t + 1) * k,
+                                held.chosen[moe].begin() + t * k)) {
         ++ties;  // a near tie went the other way
         continue;
       }
@@ -100,17 +101,19 @@ TEST_P(Blocks, EachBlockIsTheReferencesToTwoThousandths) {
   EXPECT_LE(ties, 200 * moe / 100 + 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Checkpoints, Blocks,
-    testing::Combine(testing::Values("tests/fixtures/checkpoints/tiny-dense-bf16", "tests/fixtures/checkpoints/tiny-nano-bf16",
-                                     "tests/fixtures/checkpoints/tiny-nano-fp8", "tests/fixtures/checkpoints/tiny-nano-nvfp4",
-                                     "tests/fixtures/checkpoints/tiny-super-mixed", "models/demo"),
-                     testing::Values(DType::bf16, DType::f8_e4m3)),
-    [](const auto& test) {
-      std::string name = std::filesystem::path(std::get<0>(test.param)).filename().string() + "_kv_" + std::string(name_of(std::get<1>(test.param)));
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Checkpoints, Blocks,
+                         testing::Combine(testing::Values("tests/fixtures/checkpoints/tiny-dense-bf16",
+                                                          "tests/fixtures/checkpoints/tiny-nano-bf16",
+                                                          "tests/fixtures/checkpoints/tiny-nano-fp8",
+                                                          "tests/fixtures/checkpoints/tiny-nano-nvfp4",
+                                                          "tests/fixtures/checkpoints/tiny-super-mixed", "models/demo"),
+                                          testing::Values(DType::bf16, DType::f8_e4m3)),
+                         [](const auto& test) {
+                           std::string name = std::filesystem::path(std::get<0>(test.param)).filename().string() +
+                                              "_kv_" + std::string(name_of(std::get<1>(test.param)));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace strata

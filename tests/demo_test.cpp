@@ -25,7 +25,8 @@ class Demo : public testing::Test {
 
 TEST_F(Demo, LogitsAreCloseToTheReference) {
   for (const std::string prompt : {"0", "1", "2"}) {
-    const auto reference = ReferenceFile::read(kFixtures / "demo_reference.safetensors", "ids." + prompt, "logits." + prompt);
+    const auto reference =
+        ReferenceFile::read(kFixtures / "demo_reference.safetensors", "ids." + prompt, "logits." + prompt);
     const Distance d = compare(runner, reference).logits;
     std::printf("  prompt %s: rel L2 %.2e, top-1 %.1f %%\n", prompt.c_str(), d.rel_l2, 100 * d.top1_agreement);
     EXPECT_LE(d.rel_l2, 3e-2) << "prompt " << prompt;
@@ -57,7 +58,8 @@ TEST_F(Demo, AnswersAreTheReferences) {
     greedy += text == question["greedy"].get<std::string>();
     expected += text == question["expected"].get<std::string>();
   }
-  std::printf("  %ld questions: %ld answers equal to the reference's, %ld to what is expected\n", long(total), long(greedy), long(expected));
+  std::printf("  %ld questions: %ld answers equal to the reference's, %ld to what is expected\n", long(total),
+              long(greedy), long(expected));
   EXPECT_EQ(total, 170);
   EXPECT_GE(greedy, 166);
   EXPECT_GE(expected, 166);

@@ -32,7 +32,8 @@ class Engines : public testing::TestWithParam<std::string> {
     std::vector<Request> all;
     for (int r = 0; r < 6; ++r) {
       Request request;
-      for (int t = 0; t < 5 + 61 * r; ++t) request.prompt.push_back(static_cast<TokenId>((t * 7919 + r * 104729 + 3) % model->vocab_size()));
+      for (int t = 0; t < 5 + 61 * r; ++t)
+        request.prompt.push_back(static_cast<TokenId>((t * 7919 + r * 104729 + 3) % model->vocab_size()));
       request.sampling.temperature = r % 2 ? 0.8f : 0.0f;
       request.sampling.top_p = 0.9f;
       request.sampling.seed = static_cast<std::uint64_t>(40 + r);
@@ -113,7 +114,8 @@ TEST_P(Engines, AKeptStateContinuesAsTheWholeConversationWould) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Engines,
-                         testing::Values("tests/fixtures/checkpoints/tiny-super-mixed", "tests/fixtures/checkpoints/tiny-dense-bf16", "models/demo"),
+                         testing::Values("tests/fixtures/checkpoints/tiny-super-mixed",
+                                         "tests/fixtures/checkpoints/tiny-dense-bf16", "models/demo"),
                          [](const auto& test) {
                            std::string name = std::filesystem::path(test.param).filename().string();
                            std::replace(name.begin(), name.end(), '-', '_');

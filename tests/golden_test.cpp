@@ -26,7 +26,8 @@ TEST_P(Golden, ReferenceBackendIsTheReference) {
   std::printf("  %s, reference: rel L2 %.2e\n", GetParam().c_str(), result.logits.rel_l2);
   EXPECT_LE(result.logits.rel_l2, 1e-4);
   EXPECT_EQ(result.greedy_matched, 24);
-  for (std::size_t n = 0; n < result.hidden_rel_l2.size(); ++n) EXPECT_LE(result.hidden_rel_l2[n], 1e-4) << "hidden." << n;
+  for (std::size_t n = 0; n < result.hidden_rel_l2.size(); ++n)
+    EXPECT_LE(result.hidden_rel_l2[n], 1e-4) << "hidden." << n;
 }
 
 // A product whose input is rounded to bf16 may flip an expert now and then, which the whole row then shows: so the
@@ -41,7 +42,8 @@ TEST_P(Golden, CpuBackendIsCloseToTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden,
-                         testing::Values("tiny-dense-bf16", "tiny-nano-bf16", "tiny-nano-fp8", "tiny-nano-nvfp4", "tiny-super-mixed"),
+                         testing::Values("tiny-dense-bf16", "tiny-nano-bf16", "tiny-nano-fp8", "tiny-nano-nvfp4",
+                                         "tiny-super-mixed"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');

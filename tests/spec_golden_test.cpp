@@ -79,7 +79,8 @@ class FormulaWeights : public WeightSource {
     const Fill fill = kFills.at(name);
     std::vector<float> result;
     for (std::int64_t i = 0; i < n; ++i) {
-      const auto hash = static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * 2654435761u + fill.tag * 40503u + 12345u);
+      const auto hash =
+          static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * 2654435761u + fill.tag * 40503u + 12345u);
       result.push_back(static_cast<float>((hash / 4294967296.0 - 0.5) * fill.scale + fill.offset));
     }
     return result;
@@ -97,12 +98,24 @@ class FormulaWeights : public WeightSource {
 };
 
 NemotronHConfig golden_config(int latent) {
-  const Json config{{"hybrid_override_pattern", "ME*-"}, {"vocab_size", 32}, {"hidden_size", 16},
-                    {"mamba_num_heads", 4}, {"mamba_head_dim", 8}, {"n_groups", 2}, {"ssm_state_size", 8},
-                    {"conv_kernel", 4}, {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 8},
-                    {"intermediate_size", 24}, {"n_routed_experts", 8}, {"num_experts_per_tok", 3},
-                    {"moe_intermediate_size", 12}, {"moe_shared_expert_intermediate_size", 20},
-                    {"moe_latent_size", latent}, {"routed_scaling_factor", 2.5}};
+  const Json config{{"hybrid_override_pattern", "ME*-"},
+                    {"vocab_size", 32},
+                    {"hidden_size", 16},
+                    {"mamba_num_heads", 4},
+                    {"mamba_head_dim", 8},
+                    {"n_groups", 2},
+                    {"ssm_state_size", 8},
+                    {"conv_kernel", 4},
+                    {"num_attention_heads", 4},
+                    {"num_key_value_heads", 2},
+                    {"head_dim", 8},
+                    {"intermediate_size", 24},
+                    {"n_routed_experts", 8},
+                    {"num_experts_per_tok", 3},
+                    {"moe_intermediate_size", 12},
+                    {"moe_shared_expert_intermediate_size", 20},
+                    {"moe_latent_size", latent},
+                    {"routed_scaling_factor", 2.5}};
   return NemotronHConfig::parse(config, "golden");
 }
 
@@ -136,7 +149,8 @@ struct GoldenRun {
   Seen seen;
   Logits logits;
 
-  explicit GoldenRun(int latent) : model(weights, golden_config(latent)), runner(model, backend, {}), state(runner.fresh()) {
+  explicit GoldenRun(int latent)
+      : model(weights, golden_config(latent)), runner(model, backend, {}), state(runner.fresh()) {
     logits = runner.feed(state, std::vector<TokenId>{1, 5, 9, 2, 31, 17, 4}, 7, &seen);
   }
   double sum_of_last() const {

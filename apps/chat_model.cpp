@@ -1,0 +1,159 @@
+#include "apps/chat_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "apps/progress.h"
+#include "backend/registry/make_backend.h"
+#include "base/error.h"
+#include "model/registry.h"
+
+namespace strata {
+namespace {
+
+DType kv_type(const Checkpoint& checkpoint, const std::string& asked) {
+  if (asked == "fp8") return DType::f8_e4m3;
+  if (asked == "bf16") return DType::bf16;
+  const auto& quant = checkpoint.quant_config();
+  return quant && quant->fp8_kv_cache() ? DType::f8_e4m3 : DType::bf16;
+}
+
+std::optional<ChatTemplate> load_template(const std::filesystem::path& folder) {
+  std::error_code error;
+  bool there = std::filesystem::exists(folder / "chat_template.jinja", error);
+  if (const auto path = folder / "tokenizer_config.json"; !there && std::filesystem::exists(path, error)) {
+    const Json config = read_json(path);
+    there = config.is_object() && config.contains("chat_template") && !config["chat_template"].is_null();
+  }
+  if (!there) return std::nullopt;
+  return ChatTemplate::load(folder);
+}
+
+std::vector<TokenId> find_stop_tokens(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+  std::vector<TokenId> tokens;
+  const auto add = [&](const Json& id) {
+    if (!id.is_number_integer() || id < 0 || id > 0x7fffffff) return;
+    const auto token = id.get<TokenId>();
+    if (std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
+  };
+  for (const Json* config : {&checkpoint.config(), &checkpoint.generation_config()}) {
+    const auto eos = config->find("eos_token_id");
+    if (eos == config->end()) continue;
+    if (eos->is_array()) {
+      for (const Json& id : *eos) add(id);
+    } else {
+      add(*eos);
+    }
+  }
+  if (const auto id = tokenizer.find("<|im_end|>")) add(*id);
+  return tokens;
+}
+
+std::string bytes_of(std::int64_t bytes) { return format_bytes(static_cast<double>(bytes)); }
+
+}  // namespace
+
+void add_machine_options(CLI::App& command, MachineOptions& options) {
+  command.add_option("--backend", options.backend, "What computes")->check(CLI::IsMember(available_backends()));
+  command.add_option("-t,--threads", options.threads, "Threads (default: all that this process may use)")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--isa", options.isa, "Instruction set of the cpu backend (default: the best of this machine)")
+      ->check(CLI::IsMember({"portable", "avx2", "avx512", "avx512bf16"}));
+  command
+      .add_option("--kv-cache", options.kv_cache,
+                  "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")
+      ->check(CLI::IsMember({"auto", "bf16", "fp8"}))
+      ->capture_default_str();
+  command.add_option("--chunk,--ubatch-size", options.chunk, "Tokens of the prompt that are computed in one step")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
+      ->capture_default_str();
+  command
+      .add_option("-c,--ctx,--ctx-size,--max-model-len", options.context,
+                  "Tokens that prompt and answer may have together (default: 32768 or the model's longest, as far as "
+                  "memory allows)")
+      ->check(CLI::PositiveNumber);
+}
+
+std::unique_ptr<Backend> make_backend(const MachineOptions& options) {
+  return make_backend({.name = options.backend.empty() ? available_backends().front() : options.backend,
+                       .threads = options.threads,
+                       .isa = options.isa});
+}
+
+Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend) {
+  WeightList list;
+  CheckpointWeights weights(checkpoint);
+  Skeleton skeleton;
+  skeleton.model = bind_model(checkpoint, list);
+  skeleton.weight_bytes = weight_bytes(list.requests(), weights, backend);
+  return skeleton;
+}
+
+MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, const Backend& backend,
+                       const MachineOptions& machine, EngineOptions& options) {
+  options.chunk = std::max(machine.chunk, options.max_sequences);
+  options.kv_type = kv_type(checkpoint, machine.kv_cache);
+  const std::int64_t longest = skeleton.model->max_context();
+  if (machine.context > longest) {
+    throw Error(ErrorCode::usage, "--ctx is " + std::to_string(machine.context) + "; this model's longest context is " +
+                                      std::to_string(longest));
+  }
+  options.context = machine.context > 0 ? machine.context : std::min(longest, kDefaultContext);
+  const std::int64_t available = available_memory();
+  // Room for a copy of a partly filled page for each state that is set aside.
+  const auto plan = [&] {
+    options.kv_tokens =
+        (options.max_sequences * StateLayout::pages_for(options.context) + options.spare_slots) * kPageSize;
+    return plan_memory(skeleton.weight_bytes, *skeleton.model, backend, options, available);
+  };
+  MemoryPlan result = plan();
+  if (machine.context == 0 && !result.fits() && result.largest_context > 0) {
+    // Whole pages, so that the figure is round, unless there is less than one.
+    const std::int64_t pages = result.largest_context / kPageSize;
+    options.context = pages > 0 ? pages * kPageSize : result.largest_context;
+    result = plan();
+  }
+  return result;
+}
+
+std::string describe(const MemoryPlan& plan, const EngineOptions& options) {
+  return "weights " + bytes_of(plan.weights) + ", state " + bytes_of(plan.state) + ", keys and values " +
+         bytes_of(plan.kv) + " (" + format_count(options.context) + " tokens, " +
+         std::string(name_of(options.kv_type)) + "), work " + bytes_of(plan.workspace + plan.scratch);
+}
+
+void refuse_unless_fits(const MemoryPlan& plan, const EngineOptions& options) {
+  if (plan.fits()) return;
+  const std::string needs = "the model needs " + bytes_of(plan.total()) + " for a context of " +
+                            std::to_string(options.context) + " tokens and " + bytes_of(plan.available) +
+                            " are available (" + describe(plan, options) + "); ";
+  throw Error(ErrorCode::out_of_memory,
+              needs + (plan.largest_context > 0
+                           ? "the largest context that fits is --ctx " + std::to_string(plan.largest_context)
+                           : "no context fits: free memory, or take a smaller model or a machine with more"));
+}
+
+ChatModel::ChatModel(const std::filesystem::path& folder, const MachineOptions& machine, bool resumable)
+    : checkpoint_(Checkpoint::open(folder)) {
+  backend_ = make_backend(machine);
+  std::fprintf(stderr, "model     %s, %s\n", folder.c_str(), backend_->description().c_str());
+  EngineOptions options;
+  options.spare_slots = resumable ? 1 : 0;
+  const Skeleton skeleton = bind_skeleton(checkpoint_, *backend_);
+  const MemoryPlan plan = plan_engine(checkpoint_, skeleton, *backend_, machine, options);
+  refuse_unless_fits(plan, options);
+  std::fprintf(stderr, "plan      %s; %s available\n", describe(plan, options).c_str(),
+               bytes_of(plan.available).c_str());
+
+  tokenizer_ = Tokenizer::load(folder);
+  template_ = load_template(folder);
+  stop_tokens_ = find_stop_tokens(checkpoint_, *tokenizer_);
+  LoadProgress progress(checkpoint_.file_bytes());
+  model_ = load_model(checkpoint_, *backend_, [&](std::int64_t bytes) { progress.update(bytes); });
+  progress.done();
+  engine_ = std::make_unique<Engine>(*model_, *backend_, options);
+  load_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
+}
+
+}  // namespace strata

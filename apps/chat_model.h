@@ -1,0 +1,80 @@
+// A model folder made ready to answer: its text side, what it takes of this machine, its weights, an engine.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "engine/engine.h"
+#include "engine/memory_plan.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace strata {
+
+/// How a model is run; the flags that `run` and `plan` share.
+struct MachineOptions {
+  std::string backend, isa, kv_cache = "auto";
+  int threads = 0;  // 0: all
+  std::int64_t chunk = 512;
+  std::int64_t context = 0;  // 0: kDefaultContext or the model's longest, as far as it fits
+};
+
+inline constexpr std::int64_t kDefaultContext = 32768;
+
+/// --backend --threads --isa --kv-cache --chunk --ctx, and what llama.cpp calls them.
+void add_machine_options(CLI::App& command, MachineOptions& options);
+
+std::unique_ptr<Backend> make_backend(const MachineOptions& options);
+
+/// A model's shape, and the bytes that its weights will take.
+struct Skeleton {
+  std::unique_ptr<Model> model;
+  std::int64_t weight_bytes = 0;
+};
+Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend);
+
+/// Fits `options.context` in if it is 0, and the type of keys and values. Throws Error{usage} for what can't be asked
+/// for, never for what doesn't fit.
+MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, const Backend& backend,
+                       const MachineOptions& machine, EngineOptions& options);
+
+/// "weights 13.4 MB, state 288 kB, keys and values 8.4 MB (4,096 tokens, bf16), work 3.1 MB".
+std::string describe(const MemoryPlan& plan, const EngineOptions& options);
+
+/// Throws Error{out_of_memory} with the largest context that would fit and its flag.
+void refuse_unless_fits(const MemoryPlan& plan, const EngineOptions& options);
+
+class ChatModel {
+ public:
+  /// Says on stderr what is loaded and how; refuses what won't fit before it reads a weight. `resumable`: room for the
+  /// states that a conversation is resumed from.
+  ChatModel(const std::filesystem::path& folder, const MachineOptions& options, bool resumable);
+
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// nullptr if the folder has none: then prompts are completed as they are.
+  const ChatTemplate* chat_template() const { return template_ ? &*template_ : nullptr; }
+  const Model& model() const { return *model_; }
+  Engine& engine() { return *engine_; }
+  /// The eos tokens of config.json and generation_config.json, and <|im_end|>.
+  const std::vector<TokenId>& stop_tokens() const { return stop_tokens_; }
+  double load_ms() const { return load_ms_; }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Checkpoint checkpoint_;
+  std::optional<Tokenizer> tokenizer_;  // always there once it is made
+  std::optional<ChatTemplate> template_;
+  std::vector<TokenId> stop_tokens_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Engine> engine_;
+  double load_ms_ = 0;
+};
+
+}  // namespace strata

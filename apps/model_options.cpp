@@ -1,0 +1,61 @@
+#include "apps/model_options.h"
+
+#include "apps/model_path.h"
+#include "apps/progress.h"
+#include "base/error.h"
+#include "engine/memory_plan.h"
+#include "model/registry.h"
+
+namespace strata {
+namespace {
+
+void refuse_unless_weights_fit(const Checkpoint& checkpoint, const Backend& backend) {
+  WeightList list;
+  CheckpointWeights weights(checkpoint);
+  bind_model(checkpoint, list);
+  const std::int64_t needed = weight_bytes(list.requests(), weights, backend) + kProgramAllowance;
+  if (const std::int64_t available = available_memory(); needed > available)
+    throw Error(ErrorCode::out_of_memory, checkpoint.folder().string() + ": the weights take " +
+                                              format_bytes(static_cast<double>(needed)) + " and " +
+                                              format_bytes(static_cast<double>(available)) +
+                                              " are available; end other programs or use a machine with more memory");
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("MODEL,-m,--model", options.model,
+                     "A model folder or org/name of the Hugging Face cache; none: the demo");
+  command.add_option("--backend", options.backend.name, "What computes")
+      ->capture_default_str()
+      ->check(CLI::IsMember(available_backends()));
+  command.add_option("-t,--threads", options.backend.threads, "0: all that this process may run on")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--isa", options.backend.isa, "cpu: portable, avx2 or avx512; none: the best that is there");
+  command
+      .add_option("--kv-cache", options.kv_cache,
+                  "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "bf16", "fp8"}));
+}
+
+std::filesystem::path model_folder(const std::string& model) {
+  return model.empty() ? demo_model() : find_model(model);
+}
+
+DType kv_cache_type(const Checkpoint& checkpoint, const std::string& asked) {
+  if (asked == "fp8") return DType::f8_e4m3;
+  const auto& declared = checkpoint.quant_config();
+  return asked == "auto" && declared && declared->fp8_kv_cache() ? DType::f8_e4m3 : DType::bf16;
+}
+
+std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend) {
+  refuse_unless_weights_fit(checkpoint, backend);
+  LoadProgress progress(checkpoint.file_bytes());
+  auto model = load_model(checkpoint, backend, [&](std::int64_t bytes) { progress.update(bytes); });
+  progress.done();
+  return model;
+}
+
+}  // namespace strata
