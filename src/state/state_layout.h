@@ -10,7 +10,7 @@ namespace strata {
 
 /// A Mamba-2 layer's state: its convolution's last inputs and its SSM state.
 struct MambaStateShape {
-  std::int64_t conv_channels = 0, conv_width = 0;         // conv_width: taps, so conv_width - 1 inputs are kept
+  std::int64_t conv_channels = 0, conv_width = 0;  // conv_width: taps, so conv_width - 1 inputs are kept
   std::int64_t heads = 0, head_dim = 0, state_size = 0;
 };
 
@@ -34,9 +34,9 @@ struct StateLayout {
   StateShape shape;
   StateTypes types;
 
-  std::int64_t conv_bytes() const;           // of one slot, all layers
-  std::int64_t ssm_bytes() const;            // of one slot, all layers
-  std::int64_t kv_bytes_per_token() const;   // all layers
+  std::int64_t conv_bytes() const;          // of one slot, all layers
+  std::int64_t ssm_bytes() const;           // of one slot, all layers
+  std::int64_t kv_bytes_per_token() const;  // all layers
   std::int64_t slot_bytes() const { return conv_bytes() + ssm_bytes(); }
   std::int64_t page_bytes() const { return kv_bytes_per_token() * kPageSize; }
   static std::int64_t pages_for(std::int64_t tokens) { return (tokens + kPageSize - 1) / kPageSize; }

@@ -75,16 +75,15 @@ std::optional<SequenceState> StatePool::acquire() {
   state.pool_ = this;
   state.slot_ = free_slots_.back();
   free_slots_.pop_back();
-  for_each_recurrent(layers_, [&](std::byte* data, std::int64_t bytes) {
-    backend_.zero(data + state.slot_ * bytes, bytes);
-  });
+  for_each_recurrent(layers_,
+                     [&](std::byte* data, std::int64_t bytes) { backend_.zero(data + state.slot_ * bytes, bytes); });
   return state;
 }
 
 bool StatePool::reserve(SequenceState& state, std::int64_t tokens) {
   CHECK(state.pool_ == this, "a sequence of another pool");
-  const std::int64_t missing = StateLayout::pages_for(state.length_ + tokens) -
-                               static_cast<std::int64_t>(state.pages_.size());
+  const std::int64_t missing =
+      StateLayout::pages_for(state.length_ + tokens) - static_cast<std::int64_t>(state.pages_.size());
   if (missing > free_pages()) return false;
   for (std::int64_t i = 0; i < missing; ++i) {
     const std::int32_t page = free_pages_.back();

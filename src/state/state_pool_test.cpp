@@ -9,16 +9,16 @@
 namespace strata {
 namespace {
 
-StateLayout small_layout() {
-  return {{{{6, 4, 2, 3, 5}, {6, 4, 2, 3, 5}}, {{2, 8}}}, {DType::bf16, DType::bf16}};
-}
+StateLayout small_layout() { return {{{{6, 4, 2, 3, 5}, {6, 4, 2, 3, 5}}, {{2, 8}}}, {DType::bf16, DType::bf16}}; }
 
 class Pool : public testing::Test {
  protected:
   const std::unique_ptr<Backend> backend = make_backend({.name = "reference"});
   StatePool pool{*backend, small_layout(), 3, 6};
 
-  float* ssm(const SequenceState& s) { return reinterpret_cast<float*>(pool.layers().ssm[1].data.get()) + s.slot() * 30; }
+  float* ssm(const SequenceState& s) {
+    return reinterpret_cast<float*>(pool.layers().ssm[1].data.get()) + s.slot() * 30;
+  }
   std::byte* page(std::int32_t p) { return pool.layers().kv[0].data.get() + p * pool.layout().page_bytes(); }
 };
 
@@ -76,7 +76,8 @@ TEST_F(Pool, AForkSharesFullPagesAndCopiesTheRest) {
     EXPECT_EQ(ssm(*b)[0], 2);
     EXPECT_EQ(b->pages()[0], a->pages()[0]);
     EXPECT_NE(b->pages()[1], a->pages()[1]);
-    EXPECT_EQ(std::memcmp(page(b->pages()[1]), page(a->pages()[1]), static_cast<std::size_t>(pool.layout().page_bytes())), 0);
+    EXPECT_EQ(
+        std::memcmp(page(b->pages()[1]), page(a->pages()[1]), static_cast<std::size_t>(pool.layout().page_bytes())), 0);
     EXPECT_EQ(pool.free_pages(), 3);
     a.reset();
     EXPECT_EQ(pool.free_pages(), 4) << "the shared page stays with the fork";

@@ -44,12 +44,13 @@ TEST(NemotronTemplate, WritesToolCallsAndMergesTheirAnswers) {
         "function": {"name": "get_weather",
                      "arguments": "{\"city\": \"Paris\", \"n\": 3, \"o\": {\"a\": 1}, \"b\": true}"}}]},
       {"role": "tool", "content": "21C"}, {"role": "tool", "content": "22C"}])json");
-  EXPECT_NE(text.find("<|im_start|>user\nW?<|im_end|>\n<|im_start|>assistant\n<think>\nneed tool\n</think>\n<tool_call>\n"
-                      "<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
-                      "<parameter=o>\n{\"a\": 1}\n</parameter>\n<parameter=b>\nTrue\n</parameter>\n</function>\n"
-                      "</tool_call>\n<|im_end|>\n<|im_start|>user\n<tool_response>\n21C\n</tool_response>\n"
-                      "<tool_response>\n22C\n</tool_response>\n<|im_end|>\n<|im_start|>assistant\n<think>\n"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find("<|im_start|>user\nW?<|im_end|>\n<|im_start|>assistant\n<think>\nneed tool\n</think>\n<tool_call>\n"
+                "<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
+                "<parameter=o>\n{\"a\": 1}\n</parameter>\n<parameter=b>\nTrue\n</parameter>\n</function>\n"
+                "</tool_call>\n<|im_end|>\n<|im_start|>user\n<tool_response>\n21C\n</tool_response>\n"
+                "<tool_response>\n22C\n</tool_response>\n<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+      std::string::npos)
       << text;
 }
 

@@ -50,7 +50,8 @@ void normalize(const float* x, const float* weight, std::int64_t n, float eps, f
 }  // namespace
 
 std::string ReferenceBackend::description() const {
-  return rounding_ == Rounding::none ? "reference, 1 thread, in double" : "reference, 1 thread, rounding as strata does";
+  return rounding_ == Rounding::none ? "reference, 1 thread, in double"
+                                     : "reference, 1 thread, rounding as strata does";
 }
 
 Buffer ReferenceBackend::allocate(std::int64_t bytes) {
@@ -61,7 +62,7 @@ Buffer ReferenceBackend::allocate(std::int64_t bytes) {
                                               " bytes of memory; `strata plan` says what fits");
   }
   std::memset(memory, 0, static_cast<std::size_t>(bytes));
-  return Buffer(memory, [](std::byte* p) { ::operator delete(p, std::align_val_t{256}); });
+  return Buffer(memory, [](std::byte* p) { ::operator delete (p, std::align_val_t{256}); });
 }
 
 void ReferenceBackend::upload(std::span<const std::byte> host, std::byte* to) {
@@ -129,7 +130,8 @@ void ReferenceBackend::linear(ConstMatrix x, const Linear& w, Matrix out) {
   for (std::int64_t o = 0; o < out.cols; ++o) {
     decode_row(own(w).weights[0], o, weights);
     for (std::int64_t r = 0; r < x.rows; ++r) {
-      out.row<float>(r)[o] = static_cast<float>(dot(weights.data(), inputs[static_cast<std::size_t>(r)].data(), x.cols));
+      out.row<float>(r)[o] =
+          static_cast<float>(dot(weights.data(), inputs[static_cast<std::size_t>(r)].data(), x.cols));
     }
   }
 }
@@ -211,9 +213,9 @@ void ReferenceBackend::sample(const StagedBatch& batch, ConstMatrix logits, std:
   auto sequence = batch.host.sequences.begin();
   for (std::int64_t r = 0; r < logits.rows; ++r) {
     const auto at = static_cast<std::size_t>(r);
-    const SampledToken chosen = sample_row({logits.row<float>(r), static_cast<std::size_t>(logits.cols)}, rows[at],
-                                           {out.top_ids.row<TokenId>(r), kMaxTopLogprobs},
-                                           {out.top_logprobs.row<float>(r), kMaxTopLogprobs});
+    const SampledToken chosen =
+        sample_row({logits.row<float>(r), static_cast<std::size_t>(logits.cols)}, rows[at],
+                   {out.top_ids.row<TokenId>(r), kMaxTopLogprobs}, {out.top_logprobs.row<float>(r), kMaxTopLogprobs});
     out.tokens.row<TokenId>(r)[0] = chosen.token;
     out.logprobs.row<float>(r)[0] = chosen.logprob;
     while (sequence->first_row + sequence->count <= batch.host.logit_rows[at]) ++sequence;

@@ -38,6 +38,7 @@ void ReferenceBackend::route(ConstMatrix logits, const Vector& bias, const Route
     for (std::size_t e = 0; e < score.size(); ++e) {
       score[e] = 1 / (1 + std::exp(-double{logits.row<float>(r)[e]}));
       biased[e] = score[e] + reference::f32(bias)[e];
+      if (std::isnan(biased[e])) biased[e] = -std::numeric_limits<double>::infinity();  // chosen last
       order[e] = static_cast<std::int32_t>(e);
     }
     if (p.groups > 1) keep_best_groups(biased, n / p.groups, p.chosen_groups);

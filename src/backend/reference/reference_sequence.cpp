@@ -29,7 +29,8 @@ void ReferenceBackend::causal_conv1d_silu(const StagedBatch& batch, ConstMatrix 
       for (std::int64_t t = s.first_row; t < s.first_row + s.count; ++t) {
         const float now = rounded(x.row<float>(t)[c]);
         double sum = double{f32(bias)[c]} + double{w[tail]} * now;
-        for (std::int64_t k = 0; k < tail; ++k) sum += double{w[k]} * load(state.data, state.dtype, slot + k * channels + c);
+        for (std::int64_t k = 0; k < tail; ++k)
+          sum += double{w[k]} * load(state.data, state.dtype, slot + k * channels + c);
         out.row<float>(t)[c] = static_cast<float>(silu(sum));
         for (std::int64_t k = 0; k + 1 < tail; ++k) {
           store(state.data, state.dtype, slot + k * channels + c,
@@ -53,7 +54,8 @@ void ReferenceBackend::ssd_scan(const StagedBatch& batch, ConstMatrix xBC, Const
         const float* x = xBC.row<float>(t) + h * head_dim;
         const float* B = xBC.row<float>(t) + inner + group * state_size;
         const float* C = B + p.groups * state_size;
-        const double step = std::clamp<double>(softplus(double{dt.row<float>(t)[h]} + f32(p.dt_bias)[h]), p.dt_min, p.dt_max);
+        const double step =
+            std::clamp<double>(softplus(double{dt.row<float>(t)[h]} + f32(p.dt_bias)[h]), p.dt_min, p.dt_max);
         const double decay = std::exp(-std::exp(double{f32(p.A_log)[h]}) * step);
         for (std::int64_t i = 0; i < head_dim; ++i) {
           float* S = reinterpret_cast<float*>(data.get()) + ((s.slot * heads + h) * head_dim + i) * state_size;
@@ -76,8 +78,10 @@ void ReferenceBackend::append_kv(const StagedBatch& batch, ConstMatrix k, ConstM
       for (std::int64_t c = 0; c < k.cols; ++c) {
         const std::int64_t head = c / cache.head_dim, i = c % cache.head_dim;
         const float key = k.row<float>(s.first_row + t)[c], value = v.row<float>(s.first_row + t)[c];
-        store(cache.data, cache.dtype, kv_index(cache, s, 0, head, s.position + t) + i, scaled ? key / cache.k_scale : key);
-        store(cache.data, cache.dtype, kv_index(cache, s, 1, head, s.position + t) + i, scaled ? value / cache.v_scale : value);
+        store(cache.data, cache.dtype, kv_index(cache, s, 0, head, s.position + t) + i,
+              scaled ? key / cache.k_scale : key);
+        store(cache.data, cache.dtype, kv_index(cache, s, 1, head, s.position + t) + i,
+              scaled ? value / cache.v_scale : value);
       }
     }
   }
@@ -111,11 +115,13 @@ void ReferenceBackend::attention(const StagedBatch& batch, ConstMatrix q, const 
         for (std::int64_t j = 0; j < visible; ++j) {
           const std::int64_t value = kv_index(cache, s, 1, kv_head, j);
           for (std::int64_t i = 0; i < d; ++i) {
-            sum[static_cast<std::size_t>(i)] += p[static_cast<std::size_t>(j)] * load(cache.data, cache.dtype, value + i);
+            sum[static_cast<std::size_t>(i)] +=
+                p[static_cast<std::size_t>(j)] * load(cache.data, cache.dtype, value + i);
           }
         }
         for (std::int64_t i = 0; i < d; ++i) {
-          out.row<float>(s.first_row + t)[h * d + i] = static_cast<float>(sum[static_cast<std::size_t>(i)] * v_scale / total);
+          out.row<float>(s.first_row + t)[h * d + i] =
+              static_cast<float>(sum[static_cast<std::size_t>(i)] * v_scale / total);
         }
       }
     }
