@@ -1,25 +1,31 @@
-# The front door: `make` builds, `make test` runs the whole suite. Both install what the build needs (Debian packages).
+# The front door: `make` builds, `make demo` answers a question, `make test` runs the whole suite, `make fuzz SECONDS=600`
+# fuzzes for longer. Each installs what it needs (Debian packages).
 BUILD ?= build
-PACKAGES := g++ cmake ninja-build ccache libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev libgtest-dev python3
+SECONDS ?= 60
+PACKAGES := g++ cmake ninja-build ccache libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev
+TEST_PACKAGES := libgtest-dev python3 clang libclang-rt-14-dev clang-format clang-tidy
 
-.PHONY: all packages test clean
-all: $(BUILD)/.configured
-	cmake --build $(BUILD)
+.PHONY: all demo test fuzz clean packages test_packages
+all: $(BUILD)/build.ninja
+	cmake --build $(BUILD) --target strata
+
+demo: all
+	$(BUILD)/strata run models/demo "What is the capital of France?"
+
+test: test_packages
+	tools/test.sh $(BUILD)
+
+fuzz: test_packages
+	tools/fuzz.sh run $(BUILD)/fuzz $(SECONDS)
 
 packages:
-	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if [ -n "$$missing" ]; then \
-	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
-	  echo "installing:" $$missing; \
-	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	fi
+	@tools/install_packages.sh $(PACKAGES)
 
-$(BUILD)/.configured: CMakeLists.txt cmake/tests.cmake | packages
-	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
-	touch $@
+test_packages:
+	@tools/install_packages.sh $(PACKAGES) $(TEST_PACKAGES)
 
-test: all
-	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+$(BUILD)/build.ninja: | packages
+	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DSTRATA_TESTS=OFF
 
 clean:
 	rm -rf $(BUILD)
