@@ -121,8 +121,10 @@ void masses_4(Logits x, float max, float scale, std::span<double> out) { masses_
 
 Passes choose_passes() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return {maxima_16, masses_16};
-  if (__builtin_cpu_supports("x86-64-v3")) return {maxima_8, masses_8};
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw"))
+    return {maxima_16, masses_16};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {maxima_8, masses_8};
 #endif
   return {maxima_4, masses_4};
 }

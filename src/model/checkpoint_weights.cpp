@@ -206,10 +206,10 @@ void CheckpointWeights::check_declaration(const std::string& name, const LinearW
 
 std::vector<const TensorEntry*> CheckpointWeights::unused(const std::vector<std::string>& ignored) const {
   std::vector<const TensorEntry*> result;
-  for (const auto& [name, entry] : entries_) {
+  for (const auto& entry : entries_) {
     const bool skip = std::any_of(ignored.begin(), ignored.end(),
-                                  [&](const std::string& prefix) { return name.starts_with(prefix); });
-    if (!skip && !used_.contains(entry)) result.push_back(entry);
+                                  [&](const std::string& prefix) { return entry.first.starts_with(prefix); });
+    if (!skip && !used_.contains(entry.second)) result.push_back(entry.second);
   }
   return result;
 }
