@@ -96,7 +96,7 @@ struct Samples {
 /// The largest step that a backend must be ready for.
 struct WorkLimits {
   std::int64_t tokens = 0, logit_rows = 0, sequences = 0, slots = 0, context = 0;
-  std::int64_t features = 0;  // the widest input or output of a linear layer
+  std::int64_t features = 0;  // the widest input of a linear layer
   std::int64_t experts = 0;   // routed experts of a layer, 0 if there are none
   std::int64_t experts_per_token = 0;
   std::int64_t expert_features = 0;  // the widest inner width of a routed expert

@@ -43,7 +43,7 @@ std::int64_t NemotronH::workspace_bytes(std::int64_t tokens, std::int64_t logit_
 WorkLimits NemotronH::work_limits() const {
   const NemotronHConfig& c = config_;
   WorkLimits limits;
-  limits.features = std::max({c.hidden_size, c.vocab_size, c.num_attention_heads * c.head_dim, c.in_proj_dim()});
+  limits.features = std::max({c.hidden_size, c.num_attention_heads * c.head_dim, c.mamba_inner()});
   for (const BlockConfig& b : c.blocks) {
     limits.features = std::max(
         {limits.features, b.intermediate_size, b.moe.moe_shared_expert_intermediate_size, b.moe.moe_latent_size});
