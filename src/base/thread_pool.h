@@ -29,8 +29,10 @@ class FunctionRef<R(Args...)> {
   R (*call_)(void*, Args...);
 };
 
-/// `threads` workers, the caller of `run` being the first. Which worker does which item is left open: an item's
-/// result must not depend on it (that is how thread counts leave the bits alone).
+/// `threads` workers, the caller of `run` being the first. Each begins with a contiguous run of the items and then
+/// takes single ones of the others' runs, so which worker does which item is left open: an item's result must not
+/// depend on it (that is how thread counts leave the bits alone). Workers spin for some 400 us after a call, then
+/// sleep. Nobody waits for a worker that has not begun: on a busy machine the others do its part.
 class ThreadPool {
  public:
   /// Throws Error{usage} unless 1 <= threads <= 1024.
@@ -42,23 +44,28 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls body(item, worker) once for every item in [0, count), 0 <= worker < size(), and returns when all are done.
+  /// The caller does up to `alone` items by itself: as many as take less time than to share them (a microsecond).
   /// An exception of a body is thrown here after the others have finished. Not reentrant; one caller at a time.
-  void run(std::int64_t count, FunctionRef<void(std::int64_t item, int worker)> body);
+  void run(std::int64_t count, FunctionRef<void(std::int64_t item, int worker)> body, std::int64_t alone = 1);
 
  private:
+  // What is left of a worker's own items.
+  struct alignas(64) Run {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+
   void work(int worker);
   void drain(int worker);
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<std::uint64_t> round_{0};
-  std::atomic<int> busy_{0};
-  std::atomic<std::int64_t> next_{0};
-  std::int64_t count_ = 0;
+  std::vector<Run> runs_;  // one a worker
+  alignas(64) std::atomic<std::uint64_t> state_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
   const FunctionRef<void(std::int64_t, int)>* body_ = nullptr;
   std::exception_ptr failure_;
-  std::atomic<bool> stop_{false};
 };
 
 /// Threads that this process may run on (its affinity mask).

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "base/error.h"
 
 namespace strata {
@@ -32,6 +34,23 @@ TEST(ThreadPool, ThrowsWhatAnItemThrewAndGoesOn) {
   std::atomic<int> done = 0;
   pool.run(10, [&](std::int64_t, int) { ++done; });
   EXPECT_EQ(done, 10);
+}
+
+TEST(ThreadPool, FewItemsStayWithTheCaller) {
+  ThreadPool pool(3);
+  for (const std::int64_t count : {0, 1, 7, 8})
+    pool.run(
+        count, [](std::int64_t, int worker) { EXPECT_EQ(worker, 0); }, 8);
+}
+
+TEST(ThreadPool, DoesEveryItemOnceAfterItsWorkersSlept) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 20; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::vector<std::atomic<int>> done(100);
+    pool.run(100, [&](std::int64_t i, int) { ++done[static_cast<std::size_t>(i)]; });
+    for (const auto& d : done) EXPECT_EQ(d, 1);
+  }
 }
 
 TEST(ThreadPool, RefusesAnImpossibleSize) { EXPECT_THROW(ThreadPool(0), Error); }

@@ -130,20 +130,23 @@ class BlockAttention {
 void CpuBackend::append_kv(const StagedBatch& batch, ConstMatrix k, ConstMatrix v, KvPages& cache) {
   check_cache(cache);
   CHECK(k.cols == cache.heads * cache.head_dim && v.cols == k.cols && v.rows == k.rows, "append_kv: shape");
-  pool_.run(k.rows, [&](std::int64_t row, int) {
-    const SequenceRows& s = sequence_of_row(batch.host, row);
-    const std::int64_t position = s.position + row - s.first_row;
-    CHECK(position / cache.page_size < static_cast<std::int64_t>(s.pages.size()), "a position without a page");
-    const std::int64_t page = s.pages[static_cast<std::size_t>(position / cache.page_size)];
-    for (std::int64_t head = 0; head < cache.heads; ++head) {
-      const std::int64_t within = position % cache.page_size * cache.head_dim, element = size_of(cache.dtype);
-      const auto place = [&](std::int64_t part) {
-        return cache.data.get() + (page_offset(cache, page, part, head) + within) * element;
-      };
-      store_row(k.row<float>(row) + head * cache.head_dim, cache.k_scale, cache.dtype, cache.head_dim, place(0));
-      store_row(v.row<float>(row) + head * cache.head_dim, cache.v_scale, cache.dtype, cache.head_dim, place(1));
-    }
-  });
+  pool_.run(
+      k.rows,
+      [&](std::int64_t row, int) {
+        const SequenceRows& s = sequence_of_row(batch.host, row);
+        const std::int64_t position = s.position + row - s.first_row;
+        CHECK(position / cache.page_size < static_cast<std::int64_t>(s.pages.size()), "a position without a page");
+        const std::int64_t page = s.pages[static_cast<std::size_t>(position / cache.page_size)];
+        for (std::int64_t head = 0; head < cache.heads; ++head) {
+          const std::int64_t within = position % cache.page_size * cache.head_dim, element = size_of(cache.dtype);
+          const auto place = [&](std::int64_t part) {
+            return cache.data.get() + (page_offset(cache, page, part, head) + within) * element;
+          };
+          store_row(k.row<float>(row) + head * cache.head_dim, cache.k_scale, cache.dtype, cache.head_dim, place(0));
+          store_row(v.row<float>(row) + head * cache.head_dim, cache.v_scale, cache.dtype, cache.head_dim, place(1));
+        }
+      },
+      items_alone(16 * k.cols));
 }
 
 void CpuBackend::attention(const StagedBatch& batch, ConstMatrix q, const KvPages& cache, float scale, Matrix out) {

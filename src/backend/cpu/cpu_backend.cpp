@@ -36,13 +36,13 @@ std::unique_ptr<Linear> CpuBackend::load_linear(std::span<const LinearWeight> ex
 std::int64_t CpuBackend::packed_bytes(std::span<const LinearWeight> experts) const { return packed_size(experts); }
 
 std::int64_t CpuBackend::scratch_bytes(const WorkLimits& limits) const {
-  return lay_out_scratch(limits, pool_.size(), nullptr).bytes;
+  return lay_out_scratch(limits, pool_.size(), kernels_.activation_bytes, nullptr).bytes;
 }
 
 void CpuBackend::reserve(const WorkLimits& limits) {
   scratch_memory_ = nullptr;
   scratch_memory_ = allocate_host(scratch_bytes(limits));
-  scratch_ = lay_out_scratch(limits, pool_.size(), scratch_memory_.get());
+  scratch_ = lay_out_scratch(limits, pool_.size(), kernels_.activation_bytes, scratch_memory_.get());
 }
 
 const PackedLinear& CpuBackend::packed(const Linear& linear) const {

@@ -56,13 +56,13 @@ class CpuBackend final : public Backend {
  private:
   const PackedLinear& packed(const Linear& linear) const;
   const Scratch& scratch() const;
-  /// Rows [first, first + count) of x as bf16 into scratch, padded with zeros to whole blocks.
+  /// Rows [first, first + count) of x as activations into scratch, padded with zeros to whole blocks.
   void round_rows(ConstMatrix x, std::int64_t first, std::int64_t count);
   void multiply_rows(const PackedLinear& w, std::int64_t count);
   /// Sorts the pairs of tokens [first, first + count) by expert; returns how many experts have any.
   std::int64_t sort_pairs(const Routing& routing, std::int64_t first, std::int64_t count, std::int64_t experts,
                           std::int64_t in_features, std::int64_t inner_features);
-  void multiply_experts(const PackedLinear& w, std::int64_t active, const float* const* x, float* const* out,
+  void multiply_experts(const PackedLinear& w, std::int64_t active, const void* const* x, float* const* out,
                         bool then_relu_squared);
 
   ThreadPool pool_;
@@ -71,6 +71,10 @@ class CpuBackend final : public Backend {
   Scratch scratch_;
   Buffer scratch_memory_;
 };
+
+/// Items of a loop that one thread does by itself, if each reads and writes about `bytes` of memory near the processor:
+/// waking another takes as long.
+constexpr std::int64_t items_alone(std::int64_t bytes) { return (std::int64_t{192} << 10) / (bytes + 1) + 1; }
 
 /// The sequence that row `row` belongs to.
 const SequenceRows& sequence_of_row(const Batch& batch, std::int64_t row);

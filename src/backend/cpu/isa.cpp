@@ -15,14 +15,16 @@ std::string_view name_of(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512bf16:
+      return "avx512bf16";
   }
   return "?";
 }
 
 Isa isa_from_name(std::string_view name) {
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
+  for (const Isa isa : kIsas)
     if (name == name_of(isa)) return isa;
-  throw Error(ErrorCode::usage, "--isa: expected portable, avx2 or avx512, found \"" + std::string(name) +
+  throw Error(ErrorCode::usage, "--isa: expected portable, avx2, avx512 or avx512bf16, found \"" + std::string(name) +
                                     "\"; leave it out for the best");
 }
 
@@ -30,12 +32,15 @@ bool is_supported(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::avx2) return __builtin_cpu_supports("x86-64-v3");
   if (isa == Isa::avx512) return __builtin_cpu_supports("x86-64-v4");
+  if (isa == Isa::avx512bf16)
+    return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") &&
+           __builtin_cpu_supports("avx512vbmi");
 #endif
   return isa == Isa::portable;
 }
 
 Isa best_isa() {
-  for (const Isa isa : {Isa::avx512, Isa::avx2})
+  for (const Isa isa : kIsas)
     if (is_supported(isa)) return isa;
   return Isa::portable;
 }
@@ -45,6 +50,7 @@ const KernelTable& kernels_of(Isa isa) {
     throw Error(ErrorCode::no_device, "--isa: this machine has no " + std::string(name_of(isa)) + "; its best is " +
                                           std::string(name_of(best_isa())));
 #if defined(__x86_64__)
+  if (isa == Isa::avx512bf16) return kAvx512Bf16Kernels;
   if (isa == Isa::avx512) return kAvx512Kernels;
   if (isa == Isa::avx2) return kAvx2Kernels;
 #endif

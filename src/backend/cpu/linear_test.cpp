@@ -11,7 +11,7 @@ using namespace cpu_test;
 const char* const kFormats[] = {"f32", "bf16", "fp8", "nvfp4"};
 
 class CpuLinear : public EveryIsa {};
-INSTANTIATE_TEST_SUITE_P(Isas, CpuLinear, testing::Values(Isa::portable, Isa::avx2, Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isas, CpuLinear, testing::ValuesIn(kIsas),
                          [](const auto& isa) { return std::string(name_of(isa.param)); });
 
 std::vector<float> product(CpuBackend& backend, const LinearWeight& weight, const std::vector<float>& x,
@@ -82,6 +82,25 @@ TEST_P(CpuLinear, RowHasTheSameBitsAloneAndInAnyCompanyOfRowsAndThreads) {
         ASSERT_EQ(std::memcmp(out.data(), alone.data(), out.size() * sizeof(float)), 0)
             << format << ", " << tokens << " tokens, " << threads << " threads";
       }
+  }
+}
+
+TEST_P(CpuLinear, ManyColumnsAreSummedInOneOrderToo) {
+  const std::int64_t rows = 56, cols = 1104, tokens = 31;
+  WorkLimits wide = limits();
+  wide.features = cols;
+  CpuBackend backend(2, GetParam());
+  backend.reserve(wide);
+  for (const std::string format : kFormats) {
+    const LinearWeight weight = random_weight(format, rows, cols, 3);
+    const auto x = random_floats(tokens * cols, 4);
+    const auto together = product(backend, weight, x, tokens);
+    expect_close(weight, x, tokens, together);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const auto alone = product(backend, weight, {x.begin() + t * cols, x.begin() + (t + 1) * cols}, 1);
+      ASSERT_EQ(std::memcmp(alone.data(), &together[std::size_t(t * rows)], alone.size() * sizeof(float)), 0)
+          << format << ", token " << t;
+    }
   }
 }
 

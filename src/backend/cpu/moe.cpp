@@ -28,30 +28,40 @@ std::int64_t CpuBackend::sort_pairs(const Routing& routing, std::int64_t first, 
   for (std::int64_t t = 0; t < count; ++t)
     for (std::int64_t i = 0; i < k; ++i) {
       const std::int64_t pair = t * k + i, at = s.cursor[routing.ids.row<std::int32_t>(first + t)[i]]++;
-      s.x_rows[at] = s.x + t * s.width_x;
+      s.x_rows[at] = s.x + t * s.x_bytes;
       s.hidden_rows[at] = s.hidden + pair * s.width_hidden;
+      std::byte* hidden_x = s.hidden_x + pair * s.hidden_x_bytes;
+      s.hidden_x_rows[at] = hidden_x;
       s.out_rows[at] = s.y + pair * s.width_x;
-      std::fill(s.hidden_rows[at] + inner_features, s.hidden_rows[at] + inner_width, 0.0f);
+      std::fill(hidden_x + inner_features * kernels_.activation_bytes,
+                hidden_x + inner_width * kernels_.activation_bytes, std::byte{0});
     }
   return active;
 }
 
-void CpuBackend::multiply_experts(const PackedLinear& w, std::int64_t active, const float* const* x, float* const* out,
+void CpuBackend::multiply_experts(const PackedLinear& w, std::int64_t active, const void* const* x, float* const* out,
                                   bool then_relu_squared) {
   const Scratch& s = scratch();
   const std::int64_t tiles = w.tiles();
   const std::int64_t step = std::clamp<std::int64_t>(active * tiles / (pool_.size() * 8) / 2 * 2, 2, 16);
   const std::int64_t steps = (tiles + step - 1) / step;
-  pool_.run(active * steps, [&](std::int64_t item, int) {
-    const std::int64_t expert = s.active[item / steps], tile = item % steps * step;
-    const std::int64_t begin = s.first_pair[expert], count = s.first_pair[expert + 1] - begin;
-    const TileRange range = w.range(expert, tile, std::min(step, tiles - tile));
-    const auto format = static_cast<int>(w.weights[static_cast<std::size_t>(expert)].format);
-    kernels_.matmul[format](range, {x + begin, out + begin, count});
-    if (!then_relu_squared) return;
-    const std::int64_t column = tile * kTileRows, columns = std::min(step * kTileRows, w.out_features - column);
-    for (std::int64_t r = begin; r < begin + count; ++r) kernels_.relu_squared_bf16(out[r] + column, columns);
-  });
+  const std::int64_t item_bytes = step * w.weights[0].tile_bytes;
+  pool_.run(
+      active * steps,
+      [&](std::int64_t item, int) {
+        const std::int64_t expert = s.active[item / steps], tile = item % steps * step;
+        const std::int64_t begin = s.first_pair[expert], count = s.first_pair[expert + 1] - begin;
+        const TileRange range = w.range(expert, tile, std::min(step, tiles - tile));
+        const auto format = static_cast<int>(w.weights[static_cast<std::size_t>(expert)].format);
+        kernels_.matmul[format](range, {x + begin, out + begin, count});
+        if (!then_relu_squared) return;
+        const std::int64_t column = tile * kTileRows, columns = std::min(step * kTileRows, w.out_features - column);
+        for (std::int64_t r = begin; r < begin + count; ++r)
+          kernels_.relu_squared_activations(
+              out[r] + column, columns,
+              static_cast<std::byte*>(s.hidden_x_rows[r]) + column * kernels_.activation_bytes);
+      },
+      items_alone(item_bytes));
 }
 
 void CpuBackend::experts(ConstMatrix x, const Routing& routing, const Linear& up_weight, const Linear& down_weight,
@@ -70,13 +80,16 @@ void CpuBackend::experts(ConstMatrix x, const Routing& routing, const Linear& up
     round_rows(x, first, count);
     const std::int64_t active = sort_pairs(routing, first, count, up.experts, x.cols, up.out_features);
     multiply_experts(up, active, s.x_rows, s.hidden_rows, true);
-    multiply_experts(down, active, s.hidden_rows, s.out_rows, false);
+    multiply_experts(down, active, s.hidden_x_rows, s.out_rows, false);
     // In the order of a token's experts now, not of all experts.
     for (std::int64_t pair = 0; pair < count * k; ++pair) s.hidden_rows[pair] = s.y + pair * s.width_x;
-    pool_.run(count, [&](std::int64_t t, int) {
-      kernels_.weighted_sum(s.hidden_rows + t * k, routing.weights.row<float>(first + t), k, out.cols,
-                            out.row<float>(first + t));
-    });
+    pool_.run(
+        count,
+        [&](std::int64_t t, int) {
+          kernels_.weighted_sum(s.hidden_rows + t * k, routing.weights.row<float>(first + t), k, out.cols,
+                                out.row<float>(first + t));
+        },
+        items_alone(4 * k * out.cols));
   }
 }
 

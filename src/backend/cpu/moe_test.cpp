@@ -9,7 +9,7 @@ namespace {
 using namespace cpu_test;
 
 class CpuMoe : public EveryIsa {};
-INSTANTIATE_TEST_SUITE_P(Isas, CpuMoe, testing::Values(Isa::portable, Isa::avx2, Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isas, CpuMoe, testing::ValuesIn(kIsas),
                          [](const auto& isa) { return std::string(name_of(isa.param)); });
 
 constexpr std::int64_t kExperts = 8, kChosen = 3, kWidth = 96, kInner = 40;

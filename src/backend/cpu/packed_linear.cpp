@@ -71,6 +71,21 @@ void pack_bytes(const KernelTable& kernels, const std::byte* in, std::int64_t ro
     for (std::int64_t r = 0; r < rows; ++r) out[c * kTileRows + r] = in[r * row_bytes + c];
 }
 
+// Words of 8 codes in ascending k to even k in the low half and odd k in the high half.
+void part_even_from_odd(std::byte* words, std::int64_t count) {
+  const auto gather = [](std::uint32_t nibbles) {  // every second nibble to the low half
+    nibbles &= 0x0f0f0f0fu;
+    nibbles = (nibbles | nibbles >> 4) & 0x00ff00ffu;
+    return (nibbles | nibbles >> 8) & 0xffffu;
+  };
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t word;
+    std::memcpy(&word, words + i * 4, 4);
+    word = gather(word) | gather(word >> 4) << 16;
+    std::memcpy(words + i * 4, &word, 4);
+  }
+}
+
 // What is staged of a block of rows: values or codes, and NVFP4's block scales.
 struct StagedRows {
   std::vector<std::byte> values, scales;
@@ -111,6 +126,7 @@ void pack_rows(const KernelTable& kernels, const LinearWeight& source, const Pac
     else
       pack_words(kernels, in, row_bytes, rows, tile + kTileHeader);
     if (nvfp4) {
+      part_even_from_odd(tile + kTileHeader, w.k_blocks * 2 * kTileRows);
       e4m3_bytes = nvfp4->scales.row_bytes();
       e4m3 = staged.scales.data() + t * kTileRows * e4m3_bytes;
       pack_bytes(kernels, e4m3, e4m3_bytes, rows, tile + kTileHeader + w.k_blocks * 128);
@@ -189,8 +205,8 @@ void unpack_row(const PackedLinear& linear, std::int64_t expert, std::int64_t ro
         out[k] = decode_e4m3(byte(k)) * w.scale;
         break;
       case PackedFormat::nvfp4:
-        out[k] = decode_e2m1((word(k / 8) >> (k % 8 * 4)) & 15u) * decode_e4m3(byte(w.k_blocks * 8 + k / kTileDepth)) *
-                 w.scale;
+        out[k] = decode_e2m1((word(k / 8) >> (k % 2 * 16 + k % 8 / 2 * 4)) & 15u) *
+                 decode_e4m3(byte(w.k_blocks * 8 + k / kTileDepth)) * w.scale;
         break;
     }
 }

@@ -9,7 +9,7 @@ namespace {
 using namespace cpu_test;
 
 class CpuSequence : public EveryIsa {};
-INSTANTIATE_TEST_SUITE_P(Isas, CpuSequence, testing::Values(Isa::portable, Isa::avx2, Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isas, CpuSequence, testing::ValuesIn(kIsas),
                          [](const auto& isa) { return std::string(name_of(isa.param)); });
 
 constexpr std::int64_t kTokens = 67;

@@ -12,7 +12,7 @@ namespace strata {
 struct BackendOptions {
   std::string name = "cpu";  // one of available_backends()
   int threads = 0;           // 0: as many as this process may run on
-  std::string isa{};         // cpu: "portable", "avx2", "avx512"; empty: the best that this machine has
+  std::string isa{};         // cpu: "portable", "avx2", "avx512", "avx512bf16"; empty: the best that this machine has
 };
 
 /// Throws Error{usage} for an unknown name or instruction set, Error{no_device} for one that this machine lacks.

@@ -51,15 +51,6 @@ void relu_squared(const float* x, float* out, std::int64_t n) {
   }
 }
 
-void relu_squared_bf16(float* x, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; i += 16) {
-    F16 v;
-    load_n(v, x + i, n - i);
-    v = max(splat(0.0f), v);
-    store_n(x + i, to_bf16(v * v), n - i);
-  }
-}
-
 INLINE float inverse_root_mean(F16 squares, std::int64_t n, float eps) {
   return 1.0f / __builtin_sqrtf(sum_of_lanes(squares) / float(n) + eps);
 }

@@ -14,8 +14,9 @@ inline constexpr int kPackedFormats = 4;
 ///   f32    f32 [16 k][16 lanes]
 ///   bf16   u32 [8 pairs of k][16 lanes], the even k in the low half
 ///   fp8    u8 [16 k][16 lanes]
-///   nvfp4  u32 [2][16 lanes], 8 codes of ascending k from the low bits up; behind all blocks' codes the
-///          block scales, e4m3 [blocks][16 lanes]
+///   nvfp4  u32 [2][16 lanes], 8 codes each: from the low bits up those of k = 0, 2, 4, 6, then 1, 3, 5, 7, so that
+///          a shift puts a pair of k where bf16 pairs have theirs; behind all blocks' codes the block scales,
+///          e4m3 [blocks][16 lanes]
 /// The row scale holds what multiplies the finished sum: per-tensor scales, and 256 where e4m3 is involved (kernels
 /// decode e4m3 / 256, which is exact). It is NaN where a row holds a NaN code, so that kernels need not look for one.
 inline constexpr std::int64_t kTileRows = 16;
@@ -37,10 +38,10 @@ struct TileRange {
   std::int64_t begin = 0, count = 0;
 };
 
-/// `count` rows of activations, already rounded and padded with zeros to whole blocks of K, and where their products
-/// go; out[t] is the row's first output, whatever the tile range.
+/// `count` rows of activations as round_activations left them, padded with zeros to whole blocks of K, and where their
+/// products go; out[t] is the row's first output, whatever the tile range.
 struct ActivationRows {
-  const float* const* x = nullptr;
+  const void* const* x = nullptr;
   float* const* out = nullptr;
   std::int64_t count = 0;
 };
@@ -87,16 +88,19 @@ inline constexpr std::int64_t kKeyBlock = 64;
 
 /// Every function's result for a row, channel or query depends on its own inputs alone, bit for bit.
 struct KernelTable {
+  std::int64_t activation_bytes;  // of one value of ActivationRows::x
   /// out[t][o] = sum over k of x[t][k] w[o][k], times the row scale, for the outputs o of the tiles.
   void (*matmul[kPackedFormats])(const TileRange& w, const ActivationRows& rows);
   /// out[r] = x . w[r] in f32, for `rows` rows of w.
   void (*dots)(const float* x, const float* w, std::int64_t stride, std::int64_t rows, std::int64_t n, float* out);
   /// x rounded to bf16, kept as f32.
+  /// x rounded to bf16 as ActivationRows wants it, then zeros up to `padded` values.
+  void (*round_activations)(const float* x, std::int64_t n, std::int64_t padded, void* out);
+  /// The same of max(0, x)^2, without padding.
+  void (*relu_squared_activations)(const float* x, std::int64_t n, void* out);
   void (*round_bf16)(const float* x, float* out, std::int64_t n);
   void (*add)(const float* x, float* out, std::int64_t n);
   void (*relu_squared)(const float* x, float* out, std::int64_t n);
-  /// max(0, x)^2 rounded to bf16, in place.
-  void (*relu_squared_bf16)(float* x, std::int64_t n);
   void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, float* out);
   /// One group of columns. out may be y.
   void (*gated_rms_norm)(const float* y, const float* z, const float* weight, std::int64_t n, float eps, float* out);
@@ -120,6 +124,7 @@ extern const KernelTable kPortableKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512Bf16Kernels;
 #endif
 
 }  // namespace strata

@@ -16,6 +16,7 @@ namespace {
 // Each builds on those before it.
 // clang-format off
 #include "backend/cpu/kernels/vector_avx2.inc.h"
+#include "backend/cpu/kernels/activations_f32.inc.h"
 #include "backend/cpu/kernels/matmul.inc.h"
 #include "backend/cpu/kernels/elementwise.inc.h"
 #include "backend/cpu/kernels/mamba.inc.h"
@@ -26,12 +27,14 @@ namespace {
 }  // namespace
 
 const KernelTable kAvx2Kernels = {
+    sizeof(Activation),
     {matmul<F32Tiles>, matmul<Bf16Tiles>, matmul<Fp8Tiles>, matmul<Nvfp4Tiles>},
     dots,
+    round_activations,
+    relu_squared_activations,
     round_bf16,
     add,
     relu_squared,
-    relu_squared_bf16,
     rms_norm,
     gated_rms_norm,
     weighted_sum,

@@ -3,7 +3,7 @@
 // then one addition of the partial (times the block scale) to the sum; at the end one product with the row scale.
 
 // Each format's `weights` hands body(k, i, weight) the weights of block `block` of kTiles tiles, `stride` bytes apart,
-// in ascending k.
+// in one order that begins with k = 0.
 struct F32Tiles {
   static constexpr bool kScaled = false;
   static constexpr std::int64_t kBlockBytes = 1024;
@@ -59,18 +59,21 @@ struct Nvfp4Tiles {
   static constexpr std::int64_t kBlockBytes = 128;
   template <int kTiles, class Body>
   INLINE static void weights(const unsigned char* block, std::int64_t stride, Body&& body) {
-// Words from a byte further on instead of words shifted by a byte: only the low bits are looked at, and loads wait
-// less than shifts. The last reach three bytes into the scales.
-#pragma GCC unroll 8
-    for (int pair = 0; pair < 8; ++pair) {
-      U16 words[kTiles];
+    // Words from a byte further on instead of words shifted by a byte: only the low bits are looked at, and loads wait
+    // less than shifts. The last reach three bytes into the scales.
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half)
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i) load_words(words[i], block + i * stride + 64 * (pair / 4) + pair % 4);
+      for (int byte = 0; byte < 4; ++byte) {
+        const int k = 8 * half + 4 * (byte % 2) + byte / 2;
+        U16 words[kTiles];
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i) body(2 * pair, i, e2m1(words[i], 0));
+        for (int i = 0; i < kTiles; ++i) load_words(words[i], block + i * stride + 64 * half + byte);
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i) body(2 * pair + 1, i, e2m1(words[i], 4));
-    }
+        for (int i = 0; i < kTiles; ++i) body(k, i, e2m1(words[i], 0));
+#pragma GCC unroll 4
+        for (int i = 0; i < kTiles; ++i) body(k + 2, i, e2m1(words[i], 4));
+      }
   }
 };
 
@@ -91,14 +94,14 @@ INLINE void store_outputs(const TileRange& w, std::int64_t tile, const unsigned 
 // of weights decoded to f32 don't beat. Several tiles at a time, where few rows leave the multipliers waiting for each
 // other's results.
 template <class Format, int kRows, int kTiles>
-void stream_tiles(const TileRange& w, std::int64_t tile, const float* const* x, float* const* out) {
+void stream_tiles(const TileRange& w, std::int64_t tile, const void* const* x, float* const* out) {
   const unsigned char* header = w.tiles + tile * w.tile_bytes;
   const unsigned char* payload = header + kTileHeader;
   F16 sum[kRows][kTiles];
-  const float* row[kRows];
+  const Activation* row[kRows];
 #pragma GCC unroll 16
   for (int t = 0; t < kRows; ++t) {
-    row[t] = x[t];
+    row[t] = static_cast<const Activation*>(x[t]);
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) broadcast(sum[t][i], 0);
   }
@@ -114,7 +117,7 @@ void stream_tiles(const TileRange& w, std::int64_t tile, const float* const* x, 
 #pragma GCC unroll 16
       for (int t = 0; t < kRows; ++t) {
         F16 value;
-        broadcast(value, row[t][b * kTileDepth + k]);
+        broadcast_activation(value, row[t] + b * kTileDepth + k);
         partial[t][i] = k == 0 ? weight * value : fma(weight, value, partial[t][i]);
       }
     });
@@ -138,7 +141,7 @@ void stream_tiles(const TileRange& w, std::int64_t tile, const float* const* x, 
 }
 
 template <class Format, int kRows>
-INLINE void stream_rows(const TileRange& w, std::int64_t begin, std::int64_t end, const float* const* x,
+INLINE void stream_rows(const TileRange& w, std::int64_t begin, std::int64_t end, const void* const* x,
                         float* const* out) {
   constexpr int kTiles = stream_tiles_of(kRows);
   std::int64_t tile = begin;
@@ -148,7 +151,7 @@ INLINE void stream_rows(const TileRange& w, std::int64_t begin, std::int64_t end
 }
 
 template <class Format, int kRows>
-INLINE void stream_rest(const TileRange& w, std::int64_t begin, std::int64_t end, const float* const* x,
+INLINE void stream_rest(const TileRange& w, std::int64_t begin, std::int64_t end, const void* const* x,
                         float* const* out, std::int64_t count) {
   if constexpr (kRows > 0) {
     if (count == kRows)

@@ -1,0 +1,52 @@
+// The kernels for AVX-512 with products of bf16 pairs (F, BW, DQ, VL, BF16, VBMI). Nothing here has external linkage
+// but the table: code compiled for one instruction set must never stand in for another's.
+
+// The intrinsics' own headers start from undefined registers (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+
+#include "backend/cpu/kernels/kernel_table.h"
+
+#define INLINE [[gnu::always_inline]] inline
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+namespace strata {
+namespace {
+
+// Each builds on those before it.
+// clang-format off
+#include "backend/cpu/kernels/vector_avx512.inc.h"
+#include "backend/cpu/kernels/activations_bf16.inc.h"
+#include "backend/cpu/kernels/matmul.inc.h"
+#include "backend/cpu/kernels/matmul_bf16.inc.h"
+#include "backend/cpu/kernels/elementwise.inc.h"
+#include "backend/cpu/kernels/mamba.inc.h"
+#include "backend/cpu/kernels/attention.inc.h"
+#include "backend/cpu/kernels/packing.inc.h"
+// clang-format on
+
+}  // namespace
+
+const KernelTable kAvx512Bf16Kernels = {
+    sizeof(Activation),
+    {matmul<F32Tiles>, matmul_pairs<Bf16Pairs>, matmul_pairs<Fp8Pairs>, matmul_pairs<Nvfp4Pairs>},
+    dots,
+    round_activations,
+    relu_squared_activations,
+    round_bf16,
+    add,
+    relu_squared,
+    rms_norm,
+    gated_rms_norm,
+    weighted_sum,
+    conv,
+    scan,
+    attend,
+    transpose,
+    widen_bf16,
+    transpose_bytes,
+    has_nan_code,
+};
+
+}  // namespace strata
