@@ -59,7 +59,7 @@ void add_machine_options(CLI::App& command, MachineOptions& options) {
   command.add_option("-t,--threads", options.threads, "Threads (default: all that this process may use)")
       ->check(CLI::Range(1, 1024));
   command.add_option("--isa", options.isa, "Instruction set of the cpu backend (default: the best of this machine)")
-      ->check(CLI::IsMember({"portable", "avx2", "avx512", "avx512bf16"}));
+      ->check(CLI::IsMember(cpu_isas()));
   command
       .add_option("--kv-cache", options.kv_cache,
                   "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")

@@ -32,7 +32,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.backend.threads, "0: all that this process may run on")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--isa", options.backend.isa, "cpu: portable, avx2 or avx512; none: the best that is there");
+  command.add_option("--isa", options.backend.isa,
+                     "cpu: avx512bf16, avx512, avx2 or portable; none: the best that is there");
   command
       .add_option("--kv-cache", options.kv_cache,
                   "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")

@@ -57,7 +57,7 @@ std::vector<Case> cases() {
   const std::vector<std::string> folders{kTiny + "tiny-dense-bf16", kTiny + "tiny-nano-bf16", kTiny + "tiny-nano-fp8",
                                          kTiny + "tiny-nano-nvfp4", kTiny + "tiny-super-mixed"};
   for (const std::string& folder : folders) {
-    for (const std::string isa : {"portable", "avx2", "avx512"}) all.push_back({folder, "cpu", isa, DType::bf16, 200});
+    for (const std::string& isa : cpu_isas()) all.push_back({folder, "cpu", isa, DType::bf16, 200});
     all.push_back({folder, "cpu", "", DType::f8_e4m3, 200});
     all.push_back({folder, "reference", "", DType::bf16, 70});
   }

@@ -33,7 +33,7 @@ inline std::vector<Target> targets() {
   std::vector<Target> all;
   for (const std::string& name : available_backends()) {
     if (name == "cpu") {
-      for (const char* isa : {"portable", "avx2", "avx512", "avx512bf16"}) all.push_back({name, isa});
+      for (const std::string& isa : cpu_isas()) all.push_back({name, isa});
     } else if (name != "reference") {
       all.push_back({name, ""});
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include "backend/cpu/memory.h"
@@ -71,24 +72,25 @@ void pack_bytes(const KernelTable& kernels, const std::byte* in, std::int64_t ro
     for (std::int64_t r = 0; r < rows; ++r) out[c * kTileRows + r] = in[r * row_bytes + c];
 }
 
-// Words of 8 codes in ascending k to even k in the low half and odd k in the high half.
-void part_even_from_odd(std::byte* words, std::int64_t count) {
-  const auto gather = [](std::uint32_t nibbles) {  // every second nibble to the low half
-    nibbles &= 0x0f0f0f0fu;
-    nibbles = (nibbles | nibbles >> 4) & 0x00ff00ffu;
-    return (nibbles | nibbles >> 8) & 0xffffu;
-  };
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::uint32_t word;
-    std::memcpy(&word, words + i * 4, 4);
-    word = gather(word) | gather(word >> 4) << 16;
-    std::memcpy(words + i * 4, &word, 4);
+/// Memory that grows and is never zeroed.
+class StagingBuffer {
+ public:
+  std::span<std::byte> take(std::int64_t bytes) {
+    if (bytes > size_) {
+      memory_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(bytes));
+      size_ = bytes;
+    }
+    return {memory_.get(), static_cast<std::size_t>(bytes)};
   }
-}
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  std::int64_t size_ = 0;
+};
 
 // What is staged of a block of rows: values or codes, and NVFP4's block scales.
 struct StagedRows {
-  std::vector<std::byte> values, scales;
+  StagingBuffer values, scales;
 };
 
 void write_row_scales(const KernelTable& kernels, const PackedWeight& w, const std::byte* e4m3, std::int64_t row_bytes,
@@ -109,16 +111,17 @@ void pack_rows(const KernelTable& kernels, const LinearWeight& source, const Pac
                                : std::holds_alternative<Fp8Weight>(source) ? std::get<Fp8Weight>(source).values
                                                                            : std::get<DenseWeight>(source).values;
   const std::int64_t first = first_tile * kTileRows, count = std::min(tiles * kTileRows, values.rows - first);
-  staged.values.resize(static_cast<std::size_t>(count * values.row_bytes()));
-  values.read_rows(first, count, staged.values);
+  const std::span<std::byte> staged_values = staged.values.take(count * values.row_bytes());
+  values.read_rows(first, count, staged_values);
+  std::span<std::byte> staged_scales;
   if (nvfp4) {
-    staged.scales.resize(static_cast<std::size_t>(count * nvfp4->scales.row_bytes()));
-    nvfp4->scales.read_rows(first, count, staged.scales);
+    staged_scales = staged.scales.take(count * nvfp4->scales.row_bytes());
+    nvfp4->scales.read_rows(first, count, staged_scales);
   }
   for (std::int64_t t = 0; t < tiles; ++t) {
     std::byte* tile = w.tiles + (first_tile + t) * w.tile_bytes;
     const std::int64_t rows = std::min(kTileRows, count - t * kTileRows), row_bytes = values.row_bytes();
-    const std::byte* in = staged.values.data() + t * kTileRows * row_bytes;
+    const std::byte* in = staged_values.data() + t * kTileRows * row_bytes;
     const std::byte* e4m3 = w.format == PackedFormat::fp8 ? in : nullptr;
     std::int64_t e4m3_bytes = row_bytes;
     if (w.format == PackedFormat::fp8)
@@ -126,9 +129,9 @@ void pack_rows(const KernelTable& kernels, const LinearWeight& source, const Pac
     else
       pack_words(kernels, in, row_bytes, rows, tile + kTileHeader);
     if (nvfp4) {
-      part_even_from_odd(tile + kTileHeader, w.k_blocks * 2 * kTileRows);
+      kernels.part_even_from_odd(reinterpret_cast<std::uint32_t*>(tile + kTileHeader), w.k_blocks * 2 * kTileRows);
       e4m3_bytes = nvfp4->scales.row_bytes();
-      e4m3 = staged.scales.data() + t * kTileRows * e4m3_bytes;
+      e4m3 = staged_scales.data() + t * kTileRows * e4m3_bytes;
       pack_bytes(kernels, e4m3, e4m3_bytes, rows, tile + kTileHeader + w.k_blocks * 128);
     }
     write_row_scales(kernels, w, e4m3, e4m3_bytes, rows, tile);

@@ -18,4 +18,10 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
 
 std::vector<std::string> available_backends() { return {"cpu", "reference"}; }
 
+std::vector<std::string> cpu_isas() {
+  std::vector<std::string> names;
+  for (const Isa isa : kIsas) names.emplace_back(name_of(isa));
+  return names;
+}
+
 }  // namespace strata

@@ -12,7 +12,7 @@ namespace strata {
 struct BackendOptions {
   std::string name = "cpu";  // one of available_backends()
   int threads = 0;           // 0: as many as this process may run on
-  std::string isa{};         // cpu: "portable", "avx2", "avx512", "avx512bf16"; empty: the best that this machine has
+  std::string isa{};         // cpu: one of cpu_isas(); empty: the best that this machine has
 };
 
 /// Throws Error{usage} for an unknown name or instruction set, Error{no_device} for one that this machine lacks.
@@ -20,5 +20,8 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 /// Names that make_backend takes in this build on this machine, the default first.
 std::vector<std::string> available_backends();
+
+/// Instruction sets that the cpu backend has kernels for, whether or not this machine has them, the widest first.
+std::vector<std::string> cpu_isas();
 
 }  // namespace strata

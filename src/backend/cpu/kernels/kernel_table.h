@@ -93,11 +93,11 @@ struct KernelTable {
   void (*matmul[kPackedFormats])(const TileRange& w, const ActivationRows& rows);
   /// out[r] = x . w[r] in f32, for `rows` rows of w.
   void (*dots)(const float* x, const float* w, std::int64_t stride, std::int64_t rows, std::int64_t n, float* out);
-  /// x rounded to bf16, kept as f32.
   /// x rounded to bf16 as ActivationRows wants it, then zeros up to `padded` values.
   void (*round_activations)(const float* x, std::int64_t n, std::int64_t padded, void* out);
   /// The same of max(0, x)^2, without padding.
   void (*relu_squared_activations)(const float* x, std::int64_t n, void* out);
+  /// x rounded to bf16, kept as f32.
   void (*round_bf16)(const float* x, float* out, std::int64_t n);
   void (*add)(const float* x, float* out, std::int64_t n);
   void (*relu_squared)(const float* x, float* out, std::int64_t n);
@@ -116,6 +116,8 @@ struct KernelTable {
   void (*widen_bf16)(const std::uint16_t* in, float* out, std::int64_t n);
   /// out[k][lane] = in[lane][k] for the bytes of 16 rows.
   void (*transpose_bytes)(const unsigned char* in, std::int64_t row_bytes, unsigned char* out);
+  /// In each of `n` words of 8 NVFP4 codes: even columns to the low half, odd ones to the high half.
+  void (*part_even_from_odd)(std::uint32_t* words, std::int64_t n);
   /// Whether one of `n` e4m3 codes is NaN.
   bool (*has_nan_code)(const unsigned char* codes, std::int64_t n);
 };

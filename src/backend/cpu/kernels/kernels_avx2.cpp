@@ -44,6 +44,7 @@ const KernelTable kAvx2Kernels = {
     transpose,
     widen_bf16,
     transpose_bytes,
+    part_even_from_odd,
     has_nan_code,
 };
 

@@ -45,6 +45,7 @@ const KernelTable kAvx512Kernels = {
     transpose,
     widen_bf16,
     transpose_bytes,
+    part_even_from_odd,
     has_nan_code,
 };
 

@@ -46,6 +46,7 @@ const KernelTable kAvx512Bf16Kernels = {
     transpose,
     widen_bf16,
     transpose_bytes,
+    part_even_from_odd,
     has_nan_code,
 };
 

@@ -39,6 +39,7 @@ const KernelTable kPortableKernels = {
     transpose,
     widen_bf16,
     transpose_bytes,
+    part_even_from_odd,
     has_nan_code,
 };
 

@@ -22,6 +22,16 @@ void transpose_bytes(const unsigned char* in, std::int64_t row_bytes, unsigned c
     for (std::int64_t lane = 0; lane < 16; ++lane) out[k * 16 + lane] = in[lane * row_bytes + k];
 }
 
+// Words of 8 codes in ascending k to even k in the low half and odd k in the high half.
+void part_even_from_odd(std::uint32_t* words, std::int64_t n) {
+  const auto gather = [](std::uint32_t nibbles) {  // every second nibble to the low half
+    nibbles &= 0x0f0f0f0fu;
+    nibbles = (nibbles | nibbles >> 4) & 0x00ff00ffu;
+    return (nibbles | nibbles >> 8) & 0xffffu;
+  };
+  for (std::int64_t i = 0; i < n; ++i) words[i] = gather(words[i]) | gather(words[i] >> 4) << 16;
+}
+
 bool has_nan_code(const unsigned char* codes, std::int64_t n) {
   unsigned found = 0;
   for (std::int64_t i = 0; i < n; ++i) found |= (codes[i] & 0x7f) == 0x7f;
