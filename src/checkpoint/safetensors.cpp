@@ -147,7 +147,7 @@ std::int64_t TensorEntry::elements() const {
 std::string TensorEntry::description() const { return describe(type, shape); }
 
 std::vector<TensorEntry> parse_safetensors_header(std::string_view header, std::int64_t data_bytes,
-                                                  std::shared_ptr<const File> file, std::int64_t data_offset,
+                                                  const std::shared_ptr<const File>& file, std::int64_t data_offset,
                                                   std::string_view what) {
   CHECK(data_bytes >= 0 && data_offset >= 0, "a place in a file");
   if (header.empty() || header.front() != '{')

@@ -58,7 +58,7 @@ std::vector<TensorEntry> read_safetensors(const std::filesystem::path& path);
 /// The same for header bytes in memory (without the 8 bytes of length), for a data section of `data_bytes` that begins
 /// at `data_offset` of `file`. `what` begins the messages. The fuzz entry.
 std::vector<TensorEntry> parse_safetensors_header(std::string_view header, std::int64_t data_bytes,
-                                                  std::shared_ptr<const File> file, std::int64_t data_offset,
+                                                  const std::shared_ptr<const File>& file, std::int64_t data_offset,
                                                   std::string_view what);
 
 }  // namespace strata

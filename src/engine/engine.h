@@ -43,7 +43,7 @@ class Engine {
   void cancel(RequestId request);
 
   /// Runs until asked to stop; sleeps while there is nothing to do.
-  void run(std::stop_token stop);
+  void run(const std::stop_token& stop);
   /// One turn of the loop; false if there was nothing to do.
   bool step();
 

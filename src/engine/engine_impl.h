@@ -68,7 +68,7 @@ struct Engine::Impl {
   /// The last event of a request. Idempotent.
   void end(Sequence& sequence, TokenEvent event);
   void end_all(const std::vector<std::shared_ptr<Sequence>>& sequences, FinishReason reason, std::string_view error);
-  void run(std::stop_token stop);
+  void run(const std::stop_token& stop);
   void shut_down();
 
   const Model& model_;

@@ -193,7 +193,7 @@ void Engine::Impl::end_all(const std::vector<std::shared_ptr<Sequence>>& sequenc
   }
 }
 
-void Engine::Impl::run(std::stop_token stop) {
+void Engine::Impl::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(mutex_);
@@ -234,7 +234,7 @@ void Engine::cancel(RequestId request) {
   impl_->wake_.notify_one();
 }
 
-void Engine::run(std::stop_token stop) { impl_->run(std::move(stop)); }
+void Engine::run(const std::stop_token& stop) { impl_->run(stop); }
 
 bool Engine::step() { return impl_->step(); }
 

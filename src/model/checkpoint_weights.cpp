@@ -124,7 +124,8 @@ LinearWeight CheckpointWeights::fp8(const std::string& name, const TensorEntry& 
          "is " + scale.description() + "; Strata computes with one scale a tensor, not with one a channel or block");
   }
   scalar(name + ".input_scale");  // checked; activations stay bf16
-  return Fp8Weight{{weight.bytes, DType::f8_e4m3, out, in}, positive_scalar(scale)};
+  const float value = positive_scalar(scale);
+  return Fp8Weight{{weight.bytes, DType::f8_e4m3, out, in}, value};
 }
 
 LinearWeight CheckpointWeights::nvfp4(const std::string& name, const TensorEntry& weight, bool inverse_scale,

@@ -30,11 +30,17 @@ Isa isa_from_name(std::string_view name) {
 
 bool is_supported(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx2) return __builtin_cpu_supports("x86-64-v3");
-  if (isa == Isa::avx512) return __builtin_cpu_supports("x86-64-v4");
-  if (isa == Isa::avx512bf16)
-    return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") &&
-           __builtin_cpu_supports("avx512vbmi");
+  // Feature by feature: not every compiler knows the names of the levels here.
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                  __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                  __builtin_cpu_supports("avx512cd");
+  if (isa == Isa::avx2) return v3;
+  if (isa == Isa::avx512) return v4;
+  if (isa == Isa::avx512bf16) {
+    return v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+  }
 #endif
   return isa == Isa::portable;
 }

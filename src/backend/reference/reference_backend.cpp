@@ -55,14 +55,14 @@ std::string ReferenceBackend::description() const {
 }
 
 Buffer ReferenceBackend::allocate(std::int64_t bytes) {
-  constexpr std::align_val_t alignment{256};
-  auto* memory = static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), alignment, std::nothrow));
+  constexpr std::align_val_t kAlignment{256};
+  auto* memory = static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), kAlignment, std::nothrow));
   if (!memory) {
     throw Error(ErrorCode::out_of_memory, "the reference backend could not get " + std::to_string(bytes) +
                                               " bytes of memory; `strata plan` says what fits");
   }
   std::memset(memory, 0, static_cast<std::size_t>(bytes));
-  return Buffer(memory, [](std::byte* p) { ::operator delete (p, std::align_val_t{256}); });
+  return Buffer(memory, [](std::byte* p) { ::operator delete(p, kAlignment); });
 }
 
 void ReferenceBackend::upload(std::span<const std::byte> host, std::byte* to) {
