@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "apps/model_options.h"
 #include "apps/progress.h"
 #include "backend/registry/make_backend.h"
 #include "base/error.h"
@@ -11,13 +12,6 @@
 
 namespace strata {
 namespace {
-
-DType kv_type(const Checkpoint& checkpoint, const std::string& asked) {
-  if (asked == "fp8") return DType::f8_e4m3;
-  if (asked == "bf16") return DType::bf16;
-  const auto& quant = checkpoint.quant_config();
-  return quant && quant->fp8_kv_cache() ? DType::f8_e4m3 : DType::bf16;
-}
 
 std::optional<ChatTemplate> load_template(const std::filesystem::path& folder) {
   std::error_code error;
@@ -93,7 +87,7 @@ Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend) {
 MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, const Backend& backend,
                        const MachineOptions& machine, EngineOptions& options) {
   options.chunk = std::max(machine.chunk, options.max_sequences);
-  options.kv_type = kv_type(checkpoint, machine.kv_cache);
+  options.kv_type = kv_cache_type(checkpoint, machine.kv_cache);
   const std::int64_t longest = skeleton.model->max_context();
   if (machine.context > longest) {
     throw Error(ErrorCode::usage, "--ctx is " + std::to_string(machine.context) + "; this model's longest context is " +
