@@ -1,145 +1,66 @@
 #include "apps/bench_command.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "apps/model_options.h"
 #include "apps/progress.h"
+#include "apps/step_timer.h"
+#include "backend/cpu/machine_rates.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "state/state_pool.h"
+#include "base/thread_pool.h"
 
 namespace strata {
 namespace {
 
 struct Options {
   ModelOptions model;
-  std::vector<std::int64_t> prompts{512}, generated{128}, depths{0};
+  std::vector<std::int64_t> prompts{512}, generated{128}, depths{0}, sequences{1};
   std::int64_t chunk = 512;
   int repeats = 5;
   bool json = false;
 };
 
-/// Steps as the engine makes them, for one sequence: chunks of a prompt whose last position is sampled from, and single
-/// tokens, each sampled from too. The tokens are random and not those sampled: an answer of a random model runs into a
-/// loop that touches few experts.
-class StepTimer {
- public:
-  StepTimer(const Model& model, Backend& backend, std::int64_t chunk, std::int64_t context, DType kv_type)
-      : model_(model),
-        backend_(backend),
-        chunk_(chunk),
-        pool_(backend, {model.state_shape(), backend.state_types(kv_type)}, 1, StateLayout::pages_for(context)),
-        workspace_(backend, model.workspace_bytes(chunk, 1)),
-        logits_(backend.allocate(model.vocab_size() * size_of(DType::f32))),
-        samples_(backend.allocate((2 + 2 * kMaxTopLogprobs) * size_of(DType::f32))) {
-    WorkLimits work = model.work_limits();
-    work.tokens = chunk;
-    work.logit_rows = work.sequences = work.slots = 1;
-    work.context = context;
-    backend.reserve(work);
-  }
-
-  struct Seconds {
-    double prompt = 0, generation = 0;
-  };
-  /// A new sequence of `depth` tokens, which aren't timed, then `prompt` and `generated` ones.
-  Seconds measure(std::int64_t depth, std::int64_t prompt, std::int64_t generated) {
-    auto state = pool_.acquire();
-    CHECK(state && pool_.reserve(*state, depth + prompt + generated), "room for one sequence");
-    feed(*state, depth);
-    const auto start = Clock::now();
-    feed(*state, prompt);
-    const auto middle = Clock::now();
-    for (std::int64_t i = 0; i < generated; ++i) step(*state, 1, true);
-    const auto end = Clock::now();
-    return {std::chrono::duration<double>(middle - start).count(), std::chrono::duration<double>(end - middle).count()};
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-
-  void feed(SequenceState& state, std::int64_t count) {
-    for (std::int64_t left = count; left > 0;) {
-      const std::int64_t rows = std::min(left, chunk_);
-      left -= rows;
-      step(state, rows, left == 0);
-    }
-  }
-
-  void step(SequenceState& state, std::int64_t count, bool sampled) {
-    std::vector<TokenId> tokens(static_cast<std::size_t>(count));
-    for (TokenId& t : tokens) t = static_cast<TokenId>(random_() % static_cast<std::uint64_t>(model_.vocab_size()));
-    const SequenceRows rows = state.rows(0, count);
-    const auto last = static_cast<std::int32_t>(count - 1);
-    const StagedBatch batch =
-        backend_.stage({tokens, {&rows, 1}, std::span(&last, static_cast<std::size_t>(sampled ? 1 : 0))});
-    const Matrix logits{logits_.get(), DType::f32, sampled ? 1 : 0, model_.vocab_size(), model_.vocab_size()};
-    const auto body = [&] {
-      Workspace::Scope scope(workspace_);
-      model_.forward({backend_, workspace_, batch, pool_.layers()}, logits);
-    };
-    if (count == 1) {
-      backend_.run(1, body);
-    } else {
-      body();
-    }
-    state.advance(count);
-    if (sampled) sample(batch, logits, static_cast<std::uint64_t>(state.length()));
-    backend_.wait(backend_.mark());
-  }
-
-  void sample(const StagedBatch& batch, Matrix logits, std::uint64_t position) {
-    const SamplingRow row{.parameters = &greedy_, .position = position};
-    std::byte* at = samples_.get();
-    constexpr std::int64_t kTop = kMaxTopLogprobs;
-    const Samples samples{{at, DType::i32, 1, 1, 1},
-                          {at + 4, DType::f32, 1, 1, 1},
-                          {at + 8, DType::i32, 1, kTop, kTop},
-                          {at + 8 + 4 * kTop, DType::f32, 1, kTop, kTop}};
-    backend_.sample(batch, logits, {&row, 1}, samples);
-    backend_.wait(backend_.mark());
-    TokenId token = 0;
-    backend_.download(at, std::as_writable_bytes(std::span(&token, 1)));
-  }
-
-  const Model& model_;
-  Backend& backend_;
-  std::int64_t chunk_;
-  StatePool pool_;
-  Workspace workspace_;
-  Buffer logits_, samples_;
-  SamplingParameters greedy_;
-  std::mt19937_64 random_{1};
-};
-
 /// One row of the table.
 struct Test {
-  std::int64_t prompt = 0, generated = 0, depth = 0;
+  std::int64_t prompt = 0, generated = 0, depth = 0, sequences = 1;
   std::vector<double> speeds;  // tokens a second, one a repeat
+  StepCost cost;               // of all its steps
+  MachineRates limits;         // the better of before and after it; 0 if they can't be measured
 
   std::string name() const {
     return (prompt > 0 ? "pp" + std::to_string(prompt) : "tg" + std::to_string(generated)) +
-           (depth > 0 ? " @ d" + std::to_string(depth) : "");
+           (sequences > 1 ? " x" + std::to_string(sequences) : "") + (depth > 0 ? " @ d" + std::to_string(depth) : "");
   }
+  double tokens() const { return static_cast<double>(sequences * (prompt + generated)); }
   double mean() const {
     double sum = 0;
     for (const double v : speeds) sum += v;
     return sum / static_cast<double>(speeds.size());
+  }
+  double median() const {
+    std::vector<double> sorted = speeds;
+    std::sort(sorted.begin(), sorted.end());
+    const std::size_t n = sorted.size();
+    return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
   }
   double deviation() const {
     if (speeds.size() < 2) return 0;
     double sum = 0;
     for (const double v : speeds) sum += (v - mean()) * (v - mean());
     return std::sqrt(sum / static_cast<double>(speeds.size() - 1));
+  }
+  bool has_limits() const { return limits.read_bytes > 0; }
+  /// The time that the machine's limits allow at the least, over the time taken.
+  double of_floor() const {
+    return std::max(cost.bytes / limits.read_bytes, cost.operations / limits.operations) * median() / tokens();
   }
 };
 
@@ -155,74 +76,148 @@ std::string cpu_name() {
 
 std::vector<Test> tests_of(const Options& options) {
   std::vector<Test> tests;
+  const auto add = [&](std::int64_t prompt, std::int64_t generated, std::int64_t depth, std::int64_t sequences) {
+    if (prompt + generated == 0) return;
+    Test& test = tests.emplace_back();
+    test.prompt = prompt;
+    test.generated = generated;
+    test.depth = depth;
+    test.sequences = sequences;
+  };
   for (const std::int64_t depth : options.depths) {
-    for (const std::int64_t n : options.prompts) {
-      if (n > 0) tests.push_back({n, 0, depth, {}});
-    }
+    for (const std::int64_t n : options.prompts) add(n, 0, depth, 1);
     for (const std::int64_t n : options.generated) {
-      if (n > 0) tests.push_back({0, n, depth, {}});
+      for (const std::int64_t sequences : options.sequences) add(0, n, depth, sequences);
     }
   }
   if (tests.empty()) throw Error(ErrorCode::usage, "-p and -n are both 0; nothing is left to measure");
   return tests;
 }
 
-void run_test(const Options& options, StepTimer& timer, Test& test) {
-  timer.measure(test.depth, test.prompt, std::min<std::int64_t>(test.generated, 16));  // warm-up
-  for (int i = 0; i < options.repeats; ++i) {
-    const auto seconds = timer.measure(test.depth, test.prompt, test.generated);
-    test.speeds.push_back(test.prompt > 0 ? static_cast<double>(test.prompt) / seconds.prompt
-                                          : static_cast<double>(test.generated) / seconds.generation);
+/// What all steps of a test read and compute.
+StepCost cost_of_test(const Test& test, std::int64_t chunk, const Skeleton& skeleton, const StateLayout& layout) {
+  StepCost sum;
+  const auto add = [&](const StepShape& shape) {
+    const StepCost step = cost_of(skeleton.weights, *skeleton.model, layout, shape);
+    sum.bytes += step.bytes;
+    sum.operations += step.operations;
+    sum.distinct_experts = std::max(sum.distinct_experts, step.distinct_experts);
+  };
+  for (std::int64_t done = 0; done < test.prompt; done += chunk) {
+    const std::int64_t tokens = std::min(chunk, test.prompt - done);
+    add({1, tokens, test.depth + done, done + tokens == test.prompt ? 1 : 0});
   }
+  for (std::int64_t i = 0; i < test.generated; ++i) add({test.sequences, 1, test.depth + i, test.sequences});
+  return sum;
 }
 
-void print_json(const std::vector<Test>& tests, const Checkpoint& checkpoint, const Backend& backend) {
-  Json rows = Json::array();
-  for (const Test& t : tests)
-    rows.push_back({{"n_prompt", t.prompt},
-                    {"n_gen", t.generated},
-                    {"n_depth", t.depth},
-                    {"avg_ts", t.mean()},
-                    {"stddev_ts", t.deviation()},
-                    {"samples_ts", t.speeds}});
-  std::cout << Json{{"model", checkpoint.folder().string()},
-                    {"model_size", checkpoint.file_bytes()},
-                    {"backend", backend.name()},
-                    {"backend_description", backend.description()},
-                    {"cpu", cpu_name()},
-                    {"tests", rows}}
-                   .dump(2)
-            << '\n';
+void run_test(const Options& options, StepTimer& timer, MachineMeter* meter, Test& test) {
+  const std::int64_t warm_up = std::min<std::int64_t>(test.generated, 16);
+  timer.measure(test.sequences, test.depth, test.prompt, warm_up);
+  const auto look = [&] {
+    if (!meter) return;
+    const MachineRates now = meter->measure();
+    test.limits.read_bytes = std::max(test.limits.read_bytes, now.read_bytes);
+    test.limits.operations = std::max(test.limits.operations, now.operations);
+  };
+  look();
+  for (int i = 0; i < options.repeats; ++i) {
+    const auto seconds = timer.measure(test.sequences, test.depth, test.prompt, test.generated);
+    test.speeds.push_back(test.tokens() / (seconds.prompt + seconds.generation));
+  }
+  look();
+}
+
+/// What measures the machine's limits; nothing for a backend that they can't be measured for.
+std::unique_ptr<MachineMeter> make_meter(const BackendOptions& backend) {
+  if (backend.name != "cpu") return nullptr;
+  return std::make_unique<MachineMeter>(backend.threads > 0 ? backend.threads : available_threads(),
+                                        backend.isa.empty() ? best_isa() : isa_from_name(backend.isa));
+}
+
+Json as_json(const Test& t) {
+  Json row{{"n_prompt", t.prompt},
+           {"n_gen", t.generated},
+           {"n_depth", t.depth},
+           {"n_sequences", t.sequences},
+           {"avg_ts", t.mean()},
+           {"stddev_ts", t.deviation()},
+           {"median_ts", t.median()},
+           {"samples_ts", t.speeds},
+           {"bytes_per_token", t.cost.bytes / t.tokens()},
+           {"operations_per_token", t.cost.operations / t.tokens()},
+           {"distinct_experts", t.cost.distinct_experts}};
+  if (t.has_limits()) {
+    row["limit_bytes"] = t.limits.read_bytes;
+    row["limit_operations"] = t.limits.operations;
+    row["of_floor"] = t.of_floor();
+  }
+  return row;
+}
+
+void print_head(const Backend& backend) {
+  std::printf("%s, %s\n\n", cpu_name().c_str(), backend.description().c_str());
+  std::printf("| model | size | backend | test | t/s | MB/token | GB/s | limit | GFLOP/s | limit | of floor |\n");
+  std::printf("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+}
+
+void print_row(const Test& t, const Checkpoint& checkpoint, const Backend& backend) {
+  const std::filesystem::path folder = checkpoint.folder().lexically_normal();
+  const std::string name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  const std::string size = format_bytes(static_cast<double>(checkpoint.file_bytes()));
+  const double seconds = t.tokens() / t.median();
+  std::printf("| %s | %s | %s | %s | %.2f ± %.2f | %.2f ", name.c_str(), size.c_str(),
+              std::string(backend.name()).c_str(), t.name().c_str(), t.mean(), t.deviation(),
+              t.cost.bytes / t.tokens() / 1e6);
+  if (t.has_limits()) {
+    std::printf("| %.1f | %.1f | %.1f | %.0f | %.2f |\n", t.cost.bytes / seconds / 1e9, t.limits.read_bytes / 1e9,
+                t.cost.operations / seconds / 1e9, t.limits.operations / 1e9, t.of_floor());
+  } else {
+    std::printf("| %.1f | - | %.1f | - | - |\n", t.cost.bytes / seconds / 1e9, t.cost.operations / seconds / 1e9);
+  }
+  std::fflush(stdout);
 }
 
 void bench(const Options& options) {
   std::vector<Test> tests = tests_of(options);
   const Checkpoint checkpoint = Checkpoint::open(model_folder(options.model.model));
   const auto backend = make_backend(options.model.backend);
-  const auto model = load_with_progress(checkpoint, *backend);
-  std::int64_t context = 1;
-  for (const Test& t : tests) context = std::max(context, t.depth + t.prompt + t.generated);
-  if (context > model->max_context())
-    throw Error(ErrorCode::usage, "a test needs a context of " + std::to_string(context) + " tokens; this model has " +
-                                      std::to_string(model->max_context()));
-  StepTimer timer(*model, *backend, std::min(options.chunk, context), context,
-                  kv_cache_type(checkpoint, options.model.kv_cache));
-  if (!options.json) {
-    const std::filesystem::path folder = checkpoint.folder().lexically_normal();
-    const std::string name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
-    std::printf("%s, %s\n\n| model | size | backend | test | t/s |\n| --- | ---: | --- | ---: | ---: |\n",
-                cpu_name().c_str(), backend->description().c_str());
-    for (Test& t : tests) {
-      run_test(options, timer, t);
-      std::printf("| %s | %s | %s | %s | %.2f ± %.2f |\n", name.c_str(),
-                  format_bytes(static_cast<double>(checkpoint.file_bytes())).c_str(),
-                  std::string(backend->name()).c_str(), t.name().c_str(), t.mean(), t.deviation());
-      std::fflush(stdout);
-    }
-    return;
+  const Skeleton skeleton = bind_skeleton(checkpoint, *backend);
+  StepTimer::Limits limits;
+  limits.kv_type = kv_cache_type(checkpoint, options.model.kv_cache);
+  limits.context = 1;
+  for (const Test& t : tests) {
+    limits.context = std::max(limits.context, t.depth + t.prompt + t.generated);
+    limits.sequences = std::max(limits.sequences, t.sequences);
   }
-  for (Test& t : tests) run_test(options, timer, t);
-  print_json(tests, checkpoint, *backend);
+  if (limits.context > skeleton.model->max_context())
+    throw Error(ErrorCode::usage, "a test needs a context of " + std::to_string(limits.context) +
+                                      " tokens; this model has " + std::to_string(skeleton.model->max_context()));
+  limits.chunk = std::min(options.chunk, limits.context);
+  refuse_unless_weights_fit(checkpoint, skeleton);
+  const auto model = load_with_progress(checkpoint, *backend);
+  StepTimer timer(*model, *backend, limits);
+  const auto meter = make_meter(options.model.backend);
+  if (!options.json) print_head(*backend);
+  Json rows = Json::array();
+  for (Test& t : tests) {
+    t.cost = cost_of_test(t, limits.chunk, skeleton, timer.layout());
+    run_test(options, timer, meter.get(), t);
+    if (options.json) {
+      rows.push_back(as_json(t));
+    } else {
+      print_row(t, checkpoint, *backend);
+    }
+  }
+  if (options.json)
+    std::cout << Json{{"model", checkpoint.folder().string()},
+                      {"model_size", checkpoint.file_bytes()},
+                      {"backend", backend->name()},
+                      {"backend_description", backend->description()},
+                      {"cpu", cpu_name()},
+                      {"tests", rows}}
+                     .dump(2)
+              << '\n';
 }
 
 }  // namespace
@@ -237,14 +232,22 @@ void add_bench_command(CLI::App& program) {
   add_list("-p,--n-prompt", options->prompts, "Prompt lengths, as 512 or 128,512; 0: none");
   add_list("-n,--n-gen", options->generated, "Tokens to generate, a list too; 0: none");
   add_list("-d,--n-depth", options->depths, "Tokens that stand before, not timed, a list too");
+  command->add_option("--sequences,--parallel", options->sequences, "Sequences that generate at a time, a list too")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   command->add_option("-r,--repetitions", options->repeats, "Runs of each test, after one to warm up")
       ->capture_default_str()
       ->check(CLI::Range(1, 10000));
-  command->add_option("-b,--chunk", options->chunk, "Most tokens of a step")
+  command->add_option("-b,--chunk,--batch-size", options->chunk, "Most tokens of a step")
       ->capture_default_str()
       ->check(CLI::Range(1, 65536));
   command->add_flag("--json", options->json, "Print JSON");
-  command->footer("Tokens are random and a step's input is not what the one before chose.");
+  command->footer(
+      "Tokens are random and a step's input is not what the one before chose. The floor is the time that the "
+      "machine's\n"
+      "measured limits allow: bytes that must be read over its bandwidth, or operations over its rate, whichever is "
+      "more.");
   command->callback([options] { bench(*options); });
 }
 

@@ -4,11 +4,8 @@
 #include <chrono>
 #include <cstdio>
 
-#include "apps/model_options.h"
 #include "apps/progress.h"
-#include "backend/registry/make_backend.h"
 #include "base/error.h"
-#include "model/registry.h"
 
 namespace strata {
 namespace {
@@ -49,16 +46,7 @@ std::string bytes_of(std::int64_t bytes) { return format_bytes(static_cast<doubl
 }  // namespace
 
 void add_machine_options(CLI::App& command, MachineOptions& options) {
-  command.add_option("--backend", options.backend, "What computes")->check(CLI::IsMember(available_backends()));
-  command.add_option("-t,--threads", options.threads, "Threads (default: all that this process may use)")
-      ->check(CLI::Range(1, 1024));
-  command.add_option("--isa", options.isa, "Instruction set of the cpu backend (default: the best of this machine)")
-      ->check(CLI::IsMember(cpu_isas()));
-  command
-      .add_option("--kv-cache", options.kv_cache,
-                  "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")
-      ->check(CLI::IsMember({"auto", "bf16", "fp8"}))
-      ->capture_default_str();
+  add_device_options(command, options);
   command.add_option("--chunk,--ubatch-size", options.chunk, "Tokens of the prompt that are computed in one step")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
       ->capture_default_str();
@@ -67,21 +55,6 @@ void add_machine_options(CLI::App& command, MachineOptions& options) {
                   "Tokens that prompt and answer may have together (default: 32768 or the model's longest, as far as "
                   "memory allows)")
       ->check(CLI::PositiveNumber);
-}
-
-std::unique_ptr<Backend> make_backend(const MachineOptions& options) {
-  return make_backend({.name = options.backend.empty() ? available_backends().front() : options.backend,
-                       .threads = options.threads,
-                       .isa = options.isa});
-}
-
-Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend) {
-  WeightList list;
-  CheckpointWeights weights(checkpoint);
-  Skeleton skeleton;
-  skeleton.model = bind_model(checkpoint, list);
-  skeleton.weight_bytes = weight_bytes(list.requests(), weights, backend);
-  return skeleton;
 }
 
 MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, const Backend& backend,
@@ -130,7 +103,7 @@ void refuse_unless_fits(const MemoryPlan& plan, const EngineOptions& options) {
 
 ChatModel::ChatModel(const std::filesystem::path& folder, const MachineOptions& machine, bool resumable)
     : checkpoint_(Checkpoint::open(folder)) {
-  backend_ = make_backend(machine);
+  backend_ = make_backend(machine.backend);
   std::fprintf(stderr, "model     %s, %s\n", folder.c_str(), backend_->description().c_str());
   EngineOptions options;
   options.spare_slots = resumable ? 1 : 0;
@@ -143,9 +116,7 @@ ChatModel::ChatModel(const std::filesystem::path& folder, const MachineOptions& 
   tokenizer_ = Tokenizer::load(folder);
   template_ = load_template(folder);
   stop_tokens_ = find_stop_tokens(checkpoint_, *tokenizer_);
-  LoadProgress progress(checkpoint_.file_bytes());
-  model_ = load_model(checkpoint_, *backend_, [&](std::int64_t bytes) { progress.update(bytes); });
-  progress.done();
+  model_ = load_with_progress(checkpoint_, *backend_);
   engine_ = std::make_unique<Engine>(*model_, *backend_, options);
   load_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/model_options.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/engine.h"
 #include "engine/memory_plan.h"
@@ -17,26 +18,15 @@
 namespace strata {
 
 /// How a model is run; the flags that `run` and `plan` share.
-struct MachineOptions {
-  std::string backend, isa, kv_cache = "auto";
-  int threads = 0;  // 0: all
+struct MachineOptions : DeviceOptions {
   std::int64_t chunk = 512;
   std::int64_t context = 0;  // 0: kDefaultContext or the model's longest, as far as it fits
 };
 
 inline constexpr std::int64_t kDefaultContext = 32768;
 
-/// --backend --threads --isa --kv-cache --chunk --ctx, and what llama.cpp calls them.
+/// The device's flags, --chunk and --ctx, and what llama.cpp calls them.
 void add_machine_options(CLI::App& command, MachineOptions& options);
-
-std::unique_ptr<Backend> make_backend(const MachineOptions& options);
-
-/// A model's shape, and the bytes that its weights will take.
-struct Skeleton {
-  std::unique_ptr<Model> model;
-  std::int64_t weight_bytes = 0;
-};
-Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend);
 
 /// Fits `options.context` in if it is 0, and the type of keys and values. Throws Error{usage} for what can't be asked
 /// for, never for what doesn't fit.

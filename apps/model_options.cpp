@@ -7,38 +7,27 @@
 #include "model/registry.h"
 
 namespace strata {
-namespace {
 
-void refuse_unless_weights_fit(const Checkpoint& checkpoint, const Backend& backend) {
-  WeightList list;
-  CheckpointWeights weights(checkpoint);
-  bind_model(checkpoint, list);
-  const std::int64_t needed = weight_bytes(list.requests(), weights, backend) + kProgramAllowance;
-  if (const std::int64_t available = available_memory(); needed > available)
-    throw Error(ErrorCode::out_of_memory, checkpoint.folder().string() + ": the weights take " +
-                                              format_bytes(static_cast<double>(needed)) + " and " +
-                                              format_bytes(static_cast<double>(available)) +
-                                              " are available; end other programs or use a machine with more memory");
-}
-
-}  // namespace
-
-void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("MODEL,-m,--model", options.model,
-                     "A model folder or org/name of the Hugging Face cache; none: the demo");
+void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--backend", options.backend.name, "What computes")
       ->capture_default_str()
       ->check(CLI::IsMember(available_backends()));
-  command.add_option("-t,--threads", options.backend.threads, "0: all that this process may run on")
+  command.add_option("-t,--threads", options.backend.threads, "Threads; 0: all that this process may run on")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("--isa", options.backend.isa,
-                     "cpu: avx512bf16, avx512, avx2 or portable; none: the best that is there");
+      ->check(CLI::Range(0, 1024));
+  command.add_option("--isa", options.backend.isa, "Instruction set of the cpu backend; none: the best that is there")
+      ->check(CLI::IsMember(cpu_isas()));
   command
       .add_option("--kv-cache", options.kv_cache,
                   "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "bf16", "fp8"}));
+}
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("MODEL,-m,--model", options.model,
+                     "A model folder or org/name of the Hugging Face cache; none: the demo");
+  add_device_options(command, options);
 }
 
 std::filesystem::path model_folder(const std::string& model) {
@@ -51,8 +40,29 @@ DType kv_cache_type(const Checkpoint& checkpoint, const std::string& asked) {
   return asked == "auto" && declared && declared->fp8_kv_cache() ? DType::f8_e4m3 : DType::bf16;
 }
 
+Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend) {
+  WeightList list;
+  CheckpointWeights weights(checkpoint);
+  Skeleton skeleton;
+  skeleton.model = bind_model(checkpoint, list);
+  for (const WeightRequest& request : list.requests()) {
+    const std::int64_t bytes = weight_bytes({request}, weights, backend);
+    skeleton.weights.push_back({request, bytes});
+    skeleton.weight_bytes += bytes;
+  }
+  return skeleton;
+}
+
+void refuse_unless_weights_fit(const Checkpoint& checkpoint, const Skeleton& skeleton) {
+  const std::int64_t needed = skeleton.weight_bytes + kProgramAllowance;
+  if (const std::int64_t available = available_memory(); needed > available)
+    throw Error(ErrorCode::out_of_memory, checkpoint.folder().string() + ": the weights take " +
+                                              format_bytes(static_cast<double>(needed)) + " and " +
+                                              format_bytes(static_cast<double>(available)) +
+                                              " are available; end other programs or use a machine with more memory");
+}
+
 std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend) {
-  refuse_unless_weights_fit(checkpoint, backend);
   LoadProgress progress(checkpoint.file_bytes());
   auto model = load_model(checkpoint, backend, [&](std::int64_t bytes) { progress.update(bytes); });
   progress.done();

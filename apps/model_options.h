@@ -1,24 +1,34 @@
-// The flags of commands that load a model to check or measure it.
+// The flags of commands that load a model, and how they load it.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/registry/make_backend.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
+#include "model/step_cost.h"
 
 namespace strata {
 
-struct ModelOptions {
-  std::string model;  // empty: the demo
+/// What computes, and how keys and values are kept.
+struct DeviceOptions {
   BackendOptions backend;
   std::string kv_cache = "auto";
 };
 
-/// [MODEL] --backend --threads --isa --kv-cache.
+/// --backend --threads --isa --kv-cache.
+void add_device_options(CLI::App& command, DeviceOptions& options);
+
+/// What commands take that check or measure a model.
+struct ModelOptions : DeviceOptions {
+  std::string model;  // empty: the demo
+};
+
+/// [MODEL], and the device's flags.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 /// The folder that MODEL means.
@@ -27,7 +37,18 @@ std::filesystem::path model_folder(const std::string& model);
 /// The type that keys and values are kept in: of `auto`, fp8 if the checkpoint declares it.
 DType kv_cache_type(const Checkpoint& checkpoint, const std::string& asked);
 
-/// load_model, with its progress on stderr. Throws Error{out_of_memory} first if the weights don't fit.
+/// A model's shape, and the bytes that its weights will take.
+struct Skeleton {
+  std::unique_ptr<Model> model;
+  std::vector<WeightCost> weights;
+  std::int64_t weight_bytes = 0;
+};
+Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend);
+
+/// Throws Error{out_of_memory} if the weights alone don't fit.
+void refuse_unless_weights_fit(const Checkpoint& checkpoint, const Skeleton& skeleton);
+
+/// load_model, with its progress on stderr.
 std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend);
 
 }  // namespace strata

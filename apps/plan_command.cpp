@@ -72,7 +72,7 @@ void print(const MemoryPlan& plan, const EngineOptions& options, const Model& mo
 
 void run(const PlanOptions& asked) {
   const Checkpoint checkpoint = Checkpoint::open(find_model(asked.model));
-  const std::unique_ptr<Backend> backend = make_backend(asked.machine);
+  const std::unique_ptr<Backend> backend = make_backend(asked.machine.backend);
   const Skeleton skeleton = bind_skeleton(checkpoint, *backend);
   EngineOptions options;
   options.max_sequences = asked.sequences;

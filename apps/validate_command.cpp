@@ -172,6 +172,7 @@ void validate(const Options& options) {
 
   const Checkpoint checkpoint = Checkpoint::open(folder);
   const auto backend = make_backend(options.model.backend);
+  refuse_unless_weights_fit(checkpoint, bind_skeleton(checkpoint, *backend));
   const auto model = load_with_progress(checkpoint, *backend);
   report["backend"] = backend->description();
   if (!options.json) std::printf("backend    %s\n", backend->description().c_str());
