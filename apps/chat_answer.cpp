@@ -50,7 +50,7 @@ FinishReason drive(Engine& engine, Request request, const std::function<void(Tok
       throw Error(ErrorCode::failure, "there is no room for the request's state");
     }
   }
-  if (finish == FinishReason::failed) throw Error(ErrorCode::failure, error);
+  if (finish == FinishReason::failed || finish == FinishReason::numerical_error) throw Error(ErrorCode::failure, error);
   return finish;
 }
 

@@ -45,21 +45,24 @@ class Engines : public testing::TestWithParam<std::string> {
     return all;
   }
 
-  std::vector<Answer> run(const EngineOptions& options, std::vector<Request> all) {
+  static Request listen(Request request, Answer& answer) {
+    request.on_token = [&answer](const TokenEvent& event) {
+      if (event.token >= 0) {
+        answer.tokens.push_back(event.token);
+        answer.logprobs.push_back(event.logprob);
+      }
+      answer.finish = event.finish;
+    };
+    return request;
+  }
+
+  std::vector<Answer> run(const EngineOptions& options, std::vector<Request> all, EngineStats* stats = nullptr) {
     std::vector<Answer> answers(all.size());
     Engine engine(*model, *backend, options);
-    for (std::size_t r = 0; r < all.size(); ++r) {
-      all[r].on_token = [&answer = answers[r]](const TokenEvent& event) {
-        if (event.token >= 0) {
-          answer.tokens.push_back(event.token);
-          answer.logprobs.push_back(event.logprob);
-        }
-        answer.finish = event.finish;
-      };
-      engine.submit(std::move(all[r]));
-    }
+    for (std::size_t r = 0; r < all.size(); ++r) engine.submit(listen(std::move(all[r]), answers[r]));
     while (engine.step()) {
     }
+    if (stats) *stats = engine.stats();
     return answers;
   }
 };
@@ -76,6 +79,77 @@ TEST_P(Engines, ChunksNeighboursAndStepsInFlightDontChangeAnswers) {
       EXPECT_EQ(run(options, requests()), alone) << "chunk " << chunk << ", " << steps << " steps in flight";
     }
   }
+}
+
+TEST_P(Engines, ParkingMixedChunksAndSmallPoolsDontChangeAnswers) {
+  const std::vector<Answer> alone = run({.max_sequences = 1, .context = 400, .chunk = 400}, requests());
+  for (int steps : {1, 3}) {
+    for (std::int64_t mixed_chunk : {1, 48}) {
+      EngineOptions options{.max_sequences = 6, .context = 400, .kv_tokens = 448, .mixed_chunk = mixed_chunk};
+      options.steps_in_flight = steps;
+      EXPECT_EQ(run(options, requests()), alone) << "mixed_chunk " << mixed_chunk;
+    }
+  }
+  // Prompts of less than a page that grow to two or three, in a pool for five.
+  const auto growing = [&] {
+    std::vector<Request> all = requests();
+    for (Request& request : all) {
+      request.prompt.resize(5 + request.prompt.size() % 40);
+      request.max_tokens = 100;
+    }
+    return all;
+  };
+  EngineStats stats;
+  const std::vector<Answer> each = run({.max_sequences = 1, .context = 400}, growing());
+  EXPECT_EQ(run({.max_sequences = 4, .context = 400, .kv_tokens = 5 * kPageSize}, growing(), &stats), each);
+  EXPECT_GT(stats.preemptions, 0);
+}
+
+TEST_P(Engines, ARememberedBeginningChangesNoBit) {
+  const std::vector<Answer> cold = run({.max_sequences = 1, .context = 400, .chunk = 400}, requests());
+  Engine engine(*model, *backend,
+                {.max_sequences = 2, .context = 400, .kv_tokens = 4000, .chunk = 37, .spare_slots = 12});
+  for (Request& request : requests()) {  // leave snapshots in the middle of every prompt
+    const auto length = std::ssize(request.prompt);
+    request.snapshots = {length / 3 + 1, length - 1};
+    request.max_tokens = 1;
+    engine.submit(std::move(request));
+  }
+  while (engine.step()) {
+  }
+  std::vector<Answer> warm(cold.size());
+  std::vector<Request> again = requests();
+  for (std::size_t r = 0; r < again.size(); ++r) {
+    const auto length = std::ssize(again[r].prompt);
+    again[r].on_start = [length](std::int64_t cached) { EXPECT_EQ(cached, length - 1); };
+    engine.submit(listen(std::move(again[r]), warm[r]));
+  }
+  while (engine.step()) {
+  }
+  EXPECT_EQ(warm, cold);
+}
+
+TEST_P(Engines, PromptLogprobsAreTheSameBitsWhateverTheChunks) {
+  const auto ask_all = [&](const EngineOptions& options) {
+    std::vector<std::vector<float>> logprobs(6);
+    Engine engine(*model, *backend, options);
+    std::vector<Request> all = requests();
+    for (std::size_t r = 0; r < all.size(); ++r) {
+      all[r].prompt_logprobs = true;
+      all[r].max_tokens = r % 2 ? 0 : 4;
+      all[r].on_prompt = [&heard = logprobs[r]](std::span<const PromptLogprob> news) {
+        for (const PromptLogprob& p : news) heard.push_back(p.logprob);
+      };
+      engine.submit(std::move(all[r]));
+    }
+    while (engine.step()) {
+    }
+    return logprobs;
+  };
+  const auto whole = ask_all({.max_sequences = 1, .context = 400, .chunk = 400, .logit_rows = 400});
+  for (std::size_t r = 0; r < whole.size(); ++r) EXPECT_EQ(whole[r].size(), requests()[r].prompt.size() - 1);
+  EXPECT_EQ(ask_all({.max_sequences = 1, .context = 400, .chunk = 64, .logit_rows = 5}), whole);
+  EXPECT_EQ(ask_all({.max_sequences = 6, .context = 400, .chunk = 128, .logit_rows = 33}), whole);
 }
 
 TEST_P(Engines, AKeptStateContinuesAsTheWholeConversationWould) {

@@ -10,7 +10,6 @@ namespace {
 
 /// Sums run in so many lanes whatever the width of a vector, so that all widths give the same bits.
 constexpr std::size_t kLanes = 16;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 template <std::size_t kWidth>
 struct Vectors {
@@ -53,6 +52,25 @@ template <std::size_t kWidth>
   float lanes[kLanes];
   std::memcpy(lanes, largest, sizeof lanes);
   return *std::max_element(lanes, lanes + kLanes);
+}
+
+/// x - x is 0, but NaN where x is NaN or infinite.
+template <std::size_t kWidth>
+[[gnu::always_inline]] inline bool finite_pass(std::span<const float> logits) {
+  using Float = typename Vectors<kWidth>::Float;
+  Float sum[Vectors<kWidth>::kCount] = {}, next;
+  std::size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (std::size_t v = 0; v < Vectors<kWidth>::kCount; ++v) {
+      std::memcpy(&next, logits.data() + i + v * kWidth, sizeof next);
+      sum[v] += next - next;
+    }
+  }
+  float lanes[kLanes], total = 0;
+  std::memcpy(lanes, sum, sizeof lanes);
+  for (float lane : lanes) total += lane;
+  for (; i < logits.size(); ++i) total += logits[i] - logits[i];
+  return total == 0;
 }
 
 template <std::size_t kWidth>
@@ -103,16 +121,20 @@ using Logits = std::span<const float>;
 struct Passes {
   void (*maxima)(Logits, std::span<float>);
   void (*masses)(Logits, float max, float scale, std::span<double>);
+  bool (*finite)(Logits);
 };
 
+bool finite_4(Logits x) { return finite_pass<4>(x); }
 void maxima_4(Logits x, std::span<float> out) { maxima_pass<4>(x, out); }
 void masses_4(Logits x, float max, float scale, std::span<double> out) { masses_pass<4>(x, max, scale, out); }
 
 #if defined(__x86_64__)
+[[gnu::target("arch=x86-64-v3")]] bool finite_8(Logits x) { return finite_pass<8>(x); }
 [[gnu::target("arch=x86-64-v3")]] void maxima_8(Logits x, std::span<float> out) { maxima_pass<8>(x, out); }
 [[gnu::target("arch=x86-64-v3")]] void masses_8(Logits x, float max, float scale, std::span<double> out) {
   masses_pass<8>(x, max, scale, out);
 }
+[[gnu::target("arch=x86-64-v4")]] bool finite_16(Logits x) { return finite_pass<16>(x); }
 [[gnu::target("arch=x86-64-v4")]] void maxima_16(Logits x, std::span<float> out) { maxima_pass<16>(x, out); }
 [[gnu::target("arch=x86-64-v4")]] void masses_16(Logits x, float max, float scale, std::span<double> out) {
   masses_pass<16>(x, max, scale, out);
@@ -123,10 +145,10 @@ Passes choose_passes() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw"))
-    return {maxima_16, masses_16};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {maxima_8, masses_8};
+    return {maxima_16, masses_16, finite_16};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {maxima_8, masses_8, finite_8};
 #endif
-  return {maxima_4, masses_4};
+  return {maxima_4, masses_4, finite_4};
 }
 
 const Passes& passes() {
@@ -141,6 +163,8 @@ float exp_negative(float x) {
   exp_negative_of<float, std::int32_t>(x, result);
   return result;
 }
+
+bool all_finite(std::span<const float> logits) { return passes().finite(logits); }
 
 void block_maxima(std::span<const float> logits, std::span<float> out) { passes().maxima(logits, out); }
 

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "base/token.h"
 
 namespace strata {
+
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 inline constexpr std::size_t kLogitBlock = 256;
 
@@ -22,6 +25,9 @@ struct Candidate {
 
 /// exp(x) for x <= 0 to about 1e-7 of itself; 0 below -87 and for NaN. The same bits on every machine.
 float exp_negative(float x);
+
+/// Whether no logit is NaN or infinite.
+bool all_finite(std::span<const float> logits);
 
 /// The largest of every block; a NaN counts as -infinity. out: [logit_blocks].
 void block_maxima(std::span<const float> logits, std::span<float> out);

@@ -14,7 +14,6 @@
 namespace strata {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kZeroWeightDepth = 88;  // exp_negative is 0 below this
 
 /// Memory of one thread's calls, so that a call allocates nothing once they have grown.
@@ -66,14 +65,45 @@ void apply_penalties(const SamplingRow& row, std::span<float> x, std::vector<std
   for (TokenId t : row.answer) marks[static_cast<std::size_t>(t)] = 0;
 }
 
-/// The logits with bias and penalties; the same memory if there are none.
+bool is_allowed(std::span<const std::uint32_t> allowed, std::size_t token) {
+  return (allowed[token / 32] >> token % 32 & 1) != 0;
+}
+
+/// Sets what the mask forbids to -infinity.
+void apply_mask(std::span<const std::uint32_t> allowed, std::span<float> x) {
+  for (std::size_t word = 0; word * 32 < x.size(); ++word) {
+    if (allowed[word] == ~std::uint32_t{0}) continue;
+    const std::size_t end = std::min(x.size(), word * 32 + 32);
+    for (std::size_t t = word * 32; t < end; ++t) {
+      if (!is_allowed(allowed, t)) x[t] = -kInfinity;
+    }
+  }
+}
+
+/// The logits with mask, bias and penalties; the same memory if there are none.
 std::span<const float> adjust(std::span<const float> logits, const SamplingRow& row, Scratch& memory) {
   const SamplingParameters& p = *row.parameters;
-  if (p.logit_bias.empty() && !p.needs_history()) return logits;
+  if (p.logit_bias.empty() && !p.needs_history() && row.allowed.empty()) return logits;
   memory.adjusted.assign(logits.begin(), logits.end());
   for (const auto& [token, bias] : p.logit_bias) memory.adjusted[static_cast<std::size_t>(token)] += bias;
   if (p.needs_history()) apply_penalties(row, memory.adjusted, memory.marks);
+  // Last, so that an infinite bias can't bring back what is forbidden.
+  if (!row.allowed.empty()) {
+    CHECK(row.allowed.size() * 32 >= logits.size(), "a mask that is shorter than the vocabulary");
+    apply_mask(row.allowed, memory.adjusted);
+  }
   return memory.adjusted;
+}
+
+/// The greedy choice where no allowed logit is above -infinity: the lowest allowed id, a NaN last.
+TokenId lowest_allowed(std::span<const float> x, std::span<const std::uint32_t> allowed) {
+  TokenId lowest = -1;
+  for (std::size_t t = x.size(); t-- > 0;) {
+    const bool better = lowest < 0 || !std::isnan(x[t]) || std::isnan(x[static_cast<std::size_t>(lowest)]);
+    if (better && is_allowed(allowed, t)) lowest = static_cast<TokenId>(t);
+  }
+  CHECK(lowest >= 0, "a mask that allows no token");
+  return lowest;
 }
 
 /// The largest logit at its lowest id; {0, -infinity} if all are NaN.
@@ -236,6 +266,17 @@ TokenId draw(std::span<const float> x, float max, const SamplingParameters& p, f
   return draw_candidate(candidates, u);
 }
 
+TokenId choose(std::span<const float> logits, const SamplingRow& row, Scratch& memory) {
+  const SamplingParameters& p = *row.parameters;
+  const std::span<const float> x = adjust(logits, row, memory);
+  memory.maxima.resize(logit_blocks(x.size()));
+  block_maxima(x, memory.maxima);
+  const Candidate best = largest(x, memory.maxima);
+  if (best.logit == -kInfinity && !row.allowed.empty()) return lowest_allowed(x, row.allowed);
+  if (p.temperature == 0 || p.top_k == 1 || !std::isfinite(best.logit)) return best.id;
+  return draw(x, best.logit, p, uniform(p.seed, row.position), memory);
+}
+
 /// Log probability of `token` under softmax(logits), and the largest ones.
 float report(std::span<const float> logits, TokenId token, Scratch& memory, std::span<TokenId> top_ids,
              std::span<float> top_logprobs) {
@@ -298,20 +339,13 @@ SampledToken sample_row(std::span<const float> logits, const SamplingRow& row, s
                         std::span<float> top_logprobs) {
   const SamplingParameters& p = *row.parameters;
   Scratch& memory = scratch();
-  const std::span<const float> x = adjust(logits, row, memory);
-  memory.maxima.resize(logit_blocks(x.size()));
-  block_maxima(x, memory.maxima);
-  const Candidate best = largest(x, memory.maxima);
-
-  SampledToken result{best.id, 0};
-  if (p.temperature > 0 && p.top_k != 1 && std::isfinite(best.logit)) {
-    result.token = draw(x, best.logit, p, uniform(p.seed, row.position), memory);
-  }
+  SampledToken result{row.given >= 0 ? row.given : choose(logits, row, memory), 0};
   if (p.logprobs || p.top_logprobs > 0) {
     const auto tops = static_cast<std::size_t>(p.top_logprobs);
     CHECK(top_ids.size() >= tops && top_logprobs.size() >= tops, "too little room for the alternatives");
     result.logprob = report(logits, result.token, memory, top_ids.first(tops), top_logprobs.first(tops));
   }
+  if (!all_finite(logits)) result.logprob = std::numeric_limits<float>::quiet_NaN();
   return result;
 }
 

@@ -10,8 +10,8 @@
 
 namespace strata {
 
-/// One request's wishes; the defaults are greedy. Applied in this order: logit bias, penalties, temperature, top-k,
-/// top-p, min-p (each on what the ones before left), then one draw.
+/// One request's wishes; the defaults are greedy. Applied in this order: the row's mask, logit bias, penalties,
+/// temperature, top-k, top-p, min-p (each on what the ones before left), then one draw.
 struct SamplingParameters {
   float temperature = 0;         // 0: the largest logit, the lowest id among equals
   std::int32_t top_k = 0;        // 0: all
@@ -39,12 +39,17 @@ struct SamplingRow {
   const SamplingParameters* parameters = nullptr;
   std::uint64_t position = 0;  // of the chosen token within its sequence: with the seed, the counter of its draw
   std::span<const TokenId> prompt = {}, answer = {};  // read only where needs_history()
+  /// A bit a token, token t being bit t % 32 of word t / 32, for the whole vocabulary; empty: all may be chosen. A
+  /// token whose bit is 0 has logit -infinity, whatever bias and penalties say. At least one bit is set. Host memory,
+  /// to be read before `sample` returns.
+  std::span<const std::uint32_t> allowed = {};
+  TokenId given = -1;  // a token, 0 or more, is reported on instead of a choice: a prompt's own
 };
 
-/// A chosen token. Log probabilities are of the model's own distribution (before bias, penalties and temperature).
+/// A chosen token. Log probabilities are of the model's own distribution (before masks, bias, penalties, temperature).
 struct SampledToken {
   TokenId token = 0;
-  float logprob = 0;  // 0 unless asked for
+  float logprob = 0;  // NaN if some logit is NaN or infinite, asked for or not; else 0 unless asked for
 };
 
 /// Chooses from `logits` [vocab] as `row` says and fills the leading `top_logprobs` of `top_ids` and `top_logprobs`
@@ -52,6 +57,7 @@ struct SampledToken {
 /// vocabulary. The same logits, parameters and position give the same token: the draw is Philox4x32-10 of (seed,
 /// position) (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), so neither batch nor order matter.
 /// A NaN is never chosen unless all are; then, and where the largest logit is infinite, the choice is the greedy one.
+/// What the mask forbids is never chosen.
 /// Parameters must have passed `validate`.
 SampledToken sample_row(std::span<const float> logits, const SamplingRow& row, std::span<TokenId> top_ids,
                         std::span<float> top_logprobs);

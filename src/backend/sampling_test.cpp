@@ -17,7 +17,6 @@
 namespace strata {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 const float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 TokenId choose(std::span<const float> logits, const SamplingParameters& p, std::uint64_t position = 0) {
@@ -169,7 +168,7 @@ TEST(Sampling, NeverCrashesOnNaNAndInfinities) {
       const SampledToken s =
           sample_row(std::vector<float>{kNaN, 1, -kInfinity, 0, kNaN}, {&p, i, {}, {}}, ids, logprobs);
       EXPECT_TRUE(s.token == 1 || s.token == 3);
-      EXPECT_TRUE(std::isfinite(s.logprob));
+      EXPECT_TRUE(std::isnan(s.logprob)) << "so that whoever asked knows";
     }
   }
 }
@@ -349,6 +348,94 @@ TEST(Logprobs, ASmallVocabularyLeavesTheRestEmpty) {
   sample_row(std::vector<float>{1, kNaN, 2}, {&p, 0, {}, {}}, ids, logprobs);
   EXPECT_EQ((std::vector<TokenId>(ids, ids + 4)), (std::vector<TokenId>{2, 0, -1, -1}));
   EXPECT_EQ(logprobs[3], -kInfinity);
+}
+
+/// A mask of `vocab` tokens that allows those.
+std::vector<std::uint32_t> allowing(std::size_t vocab, const std::vector<TokenId>& allowed) {
+  std::vector<std::uint32_t> mask((vocab + 31) / 32);
+  for (TokenId t : allowed) mask[static_cast<std::size_t>(t / 32)] |= std::uint32_t{1} << t % 32;
+  return mask;
+}
+
+TEST(Mask, IsAsIfTheOtherTokensHadNoLogit) {
+  const std::size_t vocab = 700;
+  const std::vector<TokenId> some = {3, 31, 32, 64, 255, 256, 300, 511, 512, 699};
+  const std::vector<std::uint32_t> mask = allowing(vocab, some);
+  const std::vector<TokenId> prompt = {3, 300}, answer = {699, 31};
+  for (const SamplingParameters& p : std::vector<SamplingParameters>{
+           {},
+           {.temperature = 1, .seed = 3},
+           {.temperature = 1, .top_k = 4},
+           {.temperature = 1.5f, .top_k = 50},
+           {.temperature = 0.8f, .top_p = 0.7f},
+           {.temperature = 1, .min_p = 0.2f},
+           {.temperature = 1, .repetition_penalty = 1.4f, .logit_bias = {{32, 2.0f}, {5, kInfinity}}}}) {
+    for (std::uint64_t position = 0; position < 40; ++position) {
+      const std::vector<float> logits = random_logits(vocab, static_cast<unsigned>(position), 3);
+      std::vector<float> masked(vocab, -kInfinity);
+      for (TokenId t : some) masked[static_cast<std::size_t>(t)] = logits[static_cast<std::size_t>(t)];
+      SamplingParameters without = p;
+      std::erase_if(without.logit_bias, [](const auto& bias) { return bias.first == 5; });
+      const TokenId right = sample_row(masked, {&without, position, prompt, answer}, {}, {}).token;
+      EXPECT_EQ(sample_row(logits, {&p, position, prompt, answer, mask}, {}, {}).token, right);
+    }
+  }
+}
+
+TEST(Mask, LeavesLogprobsAlone) {
+  const std::vector<float> logits = random_logits(300, 8, 3);
+  const std::vector<std::uint32_t> mask = allowing(300, {17});
+  SamplingParameters p{.temperature = 1, .top_logprobs = 4}, biased = p;
+  biased.logit_bias = {{17, 1e9f}};
+  TokenId ids[2][4];
+  float logprobs[2][4];
+  const SampledToken masked = sample_row(logits, {&p, 0, {}, {}, mask}, ids[0], logprobs[0]);
+  const SampledToken free = sample_row(logits, {&biased, 0}, ids[1], logprobs[1]);
+  EXPECT_EQ(masked.token, 17);
+  EXPECT_EQ(free.token, 17);
+  EXPECT_EQ(masked.logprob, free.logprob);
+  EXPECT_TRUE(std::equal(ids[0], ids[0] + 4, ids[1]) && std::equal(logprobs[0], logprobs[0] + 4, logprobs[1]));
+}
+
+TEST(Mask, ForbidsEvenWhereNothingAllowedIsANumber) {
+  const std::vector<std::uint32_t> mask = allowing(40, {9, 33, 35});
+  std::vector<float> logits(40, 1);
+  const SamplingParameters p{.temperature = 1, .logit_bias = {{9, -kInfinity}, {33, -kInfinity}, {35, -kInfinity}}};
+  EXPECT_EQ(sample_row(logits, {&p, 0, {}, {}, mask}, {}, {}).token, 9);
+  logits[9] = kNaN;
+  EXPECT_EQ(sample_row(logits, {&p, 0, {}, {}, mask}, {}, {}).token, 33);
+  logits[33] = logits[35] = kNaN;
+  EXPECT_EQ(sample_row(logits, {&p, 0, {}, {}, mask}, {}, {}).token, 9);
+}
+
+TEST(Given, ATokenIsReportedOnAndNotChosen) {
+  const std::vector<float> logits = random_logits(300, 9, 3);
+  SamplingParameters p{.logprobs = true, .top_logprobs = 2}, biased = p;
+  biased.logit_bias = {{250, 1e9f}};
+  TokenId ids[2][2];
+  float logprobs[2][2];
+  SamplingRow row{&p};
+  row.given = 250;
+  const SampledToken given = sample_row(logits, row, ids[0], logprobs[0]);
+  EXPECT_EQ(given.token, 250);
+  EXPECT_EQ(given.logprob, sample_row(logits, {&biased, 0}, ids[1], logprobs[1]).logprob);
+  EXPECT_TRUE(std::equal(ids[0], ids[0] + 2, ids[1]));
+}
+
+TEST(Logprobs, AreNaNWhereALogitIsNoNumberAskedForOrNot) {
+  for (const std::size_t vocab : {1, 15, 16, 17, 300, 4096}) {
+    for (const float bad : {kNaN, kInfinity, -kInfinity}) {
+      for (const std::size_t at : {std::size_t{0}, vocab / 2, vocab - 1}) {
+        std::vector<float> logits = random_logits(vocab, 2, 100);
+        for (const SamplingParameters& p : {SamplingParameters{}, SamplingParameters{.logprobs = true}}) {
+          EXPECT_FALSE(std::isnan(sample_row(logits, {&p, 0}, {}, {}).logprob));
+          std::vector<float> broken = logits;
+          broken[at] = bad;
+          EXPECT_TRUE(std::isnan(sample_row(broken, {&p, 0}, {}, {}).logprob)) << vocab << " " << at;
+        }
+      }
+    }
+  }
 }
 
 std::string complaint(const SamplingParameters& p) {

@@ -14,6 +14,8 @@ enum class ErrorCode {
   out_of_memory,  // the plan does not fit this machine
   no_device,      // the backend asked for has no device or driver here
   gate_failed,    // a validation or benchmark gate
+  busy,           // a queue is full: the same may work later
+  network,        // a port, a host, a socket
 };
 
 /// One clear sentence: the file and the tensor or field, what was expected, what was found, what to do.

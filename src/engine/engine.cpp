@@ -3,41 +3,27 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "engine/engine_impl.h"
 
 namespace strata {
 
-/// One turn: what arrived, one step more in flight if one can be formed, and the tokens of the oldest step once as many
-/// are in flight as may be, or no other can be formed without them.
 bool Engine::Impl::step() {
-  const bool arrived = take_requests();
-  admit();
-  const bool enqueued = enqueue();
-  if (in_flight_.empty()) return arrived || enqueued;
-  if (!enqueued || in_flight_.size() == static_cast<std::size_t>(options_.steps_in_flight)) collect();
-  return true;
+  const bool worked = turn();
+  if (worked) publish();
+  return worked;
 }
 
-/// Starts those that wait, in order, while there is room. Slot and pages are taken for the whole request at once, so
-/// that none fails midway because of its neighbours.
-void Engine::Impl::admit() {
-  while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < options_.max_sequences) {
-    const std::shared_ptr<Sequence> sequence = waiting_.front();
-    std::optional<SequenceState>& state = sequence->state;
-    const auto owned = state ? static_cast<std::int64_t>(state->pages().size()) : 0;
-    if (StateLayout::pages_for(sequence->length_at_end()) - owned > pool_.free_pages()) return;
-    try {
-      if (!state && !(state = pool_.acquire())) return;
-      CHECK(pool_.reserve(*state, sequence->length_at_end() - state->length()), "the pages were free");
-    } catch (const std::exception& e) {
-      waiting_.pop_front();
-      end(*sequence, {.finish = FinishReason::failed, .error = e.what()});
-      continue;
-    }
-    scheduler_.add(sequence->id, static_cast<std::int64_t>(sequence->request.prompt.size()) - state->length());
-    running_.emplace(sequence->id, sequence);
-    waiting_.pop_front();
-  }
+/// One turn: what arrived, one step more in flight if one can be formed, and the tokens of the oldest step once as many
+/// are in flight as may be, or no other can be formed without them.
+bool Engine::Impl::turn() {
+  bool changed = take_requests();
+  changed |= admit();
+  changed |= make_room();
+  const bool enqueued = enqueue();
+  if (in_flight_.empty()) return changed || enqueued;
+  if (!enqueued || in_flight_.size() == static_cast<std::size_t>(options_.steps_in_flight)) collect();
+  return true;
 }
 
 /// Enqueues the scheduler's next step; false if there is none. An error ends the requests that have rows in it. What of
@@ -48,7 +34,10 @@ bool Engine::Impl::enqueue() {
   if (plan.empty()) return false;
   StepInFlight step;
   try {
-    forward(plan, step);
+    build_batch(plan, step);
+    if (rows_.empty()) return true;  // its requests failed
+    forward(step);
+    remember_snapshots(step);
     next_buffers_ = (next_buffers_ + 1) % sample_buffers_.size();
     in_flight_.push_back(std::move(step));
   } catch (const std::exception& e) {
@@ -57,8 +46,7 @@ bool Engine::Impl::enqueue() {
   return true;
 }
 
-void Engine::Impl::forward(const std::vector<ScheduledRows>& plan, StepInFlight& step) {
-  build_batch(plan, step);
+void Engine::Impl::forward(StepInFlight& step) {
   const StagedBatch staged = backend_.stage({tokens_, rows_, logit_rows_});
   const auto sampled = static_cast<std::int64_t>(logit_rows_.size()), vocab = model_.vocab_size();
   const Matrix logits{logits_.get(), DType::f32, sampled, vocab, vocab};
@@ -74,103 +62,129 @@ void Engine::Impl::forward(const std::vector<ScheduledRows>& plan, StepInFlight&
     step.buffers = next_buffers_;
     const SampleBuffers& out = sample_buffers_[step.buffers];
     backend_.sample(staged, logits, sampling_rows_,
-                    {{out.tokens.get(), DType::i32, sampled, 1, 1},
-                     {out.logprobs.get(), DType::f32, sampled, 1, 1},
+                    {{out.chosen.get(), DType::i32, sampled, 1, 1},
+                     {out.chosen.get() + sampled * size_of(DType::i32), DType::f32, sampled, 1, 1},
                      {out.top_ids.get(), DType::i32, sampled, kMaxTopLogprobs, kMaxTopLogprobs},
                      {out.top_logprobs.get(), DType::f32, sampled, kMaxTopLogprobs, kMaxTopLogprobs}});
   }
   step.mark = backend_.mark();
+  ++counters_.steps;
+  const auto bucket = std::lower_bound(kStepTokenBounds.begin(), kStepTokenBounds.end(), std::ssize(tokens_));
+  ++counters_.step_tokens[static_cast<std::size_t>(bucket - kStepTokenBounds.begin())];
 }
 
-/// The plan as one ragged batch, and how its logit rows are sampled.
+/// The plan as one ragged batch, and how its logit rows are sampled. A request whose constraints leave it no token
+/// ends.
 void Engine::Impl::build_batch(const std::vector<ScheduledRows>& plan, StepInFlight& step) {
   tokens_.clear();
   rows_.clear();
   logit_rows_.clear();
   sampling_rows_.clear();
+  masks_used_ = 0;
   for (const ScheduledRows& planned : plan) {
-    const std::shared_ptr<Sequence>& sequence = running_.at(planned.request);
-    const std::vector<TokenId>&prompt = sequence->request.prompt, &answer = sequence->answer;
-    SequenceState& state = *sequence->state;
-    const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
+    const std::shared_ptr<Sequence> sequence = running_.at(planned.request);
+    add_rows(planned, sequence, step);
+  }
+}
 
-    rows_.push_back(state.rows(static_cast<std::int64_t>(tokens_.size()), planned.count));
-    if (state.length() < prompt_tokens) {
-      const auto first = prompt.begin() + state.length();
-      tokens_.insert(tokens_.end(), first, first + planned.count);
-    } else {
-      const bool known = sequence->enqueued == static_cast<std::int64_t>(answer.size());
-      tokens_.push_back(known ? answer.back() : kTokenOfLastStep);
+void Engine::Impl::add_rows(const ScheduledRows& planned, const std::shared_ptr<Sequence>& sequence,
+                            StepInFlight& step) {
+  const std::vector<TokenId>&prompt = sequence->request.prompt, &answer = sequence->answer;
+  std::span<const std::uint32_t> allowed;
+  if (planned.samples && !restrict_next(*sequence, allowed)) return;
+
+  SequenceState& state = *sequence->state;
+  const auto first_row = std::ssize(tokens_), prompt_tokens = sequence->prompt_tokens();
+  rows_.push_back(state.rows(first_row, planned.count));
+  step.sequences.push_back(sequence);
+  if (state.length() < prompt_tokens) {
+    const auto first = prompt.begin() + state.length();
+    tokens_.insert(tokens_.end(), first, first + planned.count);
+    counters_.prompt_tokens += planned.count;
+    for (std::int64_t i = 0; sequence->request.prompt_logprobs && i < planned.count; ++i) {
+      const std::int64_t next = state.length() + i + 1;
+      if (next == prompt_tokens) break;
+      SamplingRow given{.parameters = &sequence->prompt_sampling, .position = static_cast<std::uint64_t>(next)};
+      given.given = prompt[static_cast<std::size_t>(next)];
+      add_logit_row(sequence, first_row + i, given, next, step);
     }
-    state.advance(planned.count);
-    step.sequences.push_back(sequence);
-    if (!planned.samples) continue;
-
-    logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
-    const auto position = static_cast<std::uint64_t>(prompt_tokens + sequence->enqueued);
-    sampling_rows_.push_back({&sequence->request.sampling, position, prompt, answer});
-    step.sampled.push_back(sequence);
-    ++sequence->enqueued;
-    if (sequence->needs_last_token() || sequence->enqueued == sequence->limit) scheduler_.hold(sequence->id, true);
+  } else {
+    const bool known = sequence->enqueued == std::ssize(answer);
+    tokens_.push_back(known ? answer.back() : kTokenOfLastStep);
   }
+  state.advance(planned.count);
+  if (!planned.samples) return;
+
+  const auto position = static_cast<std::uint64_t>(prompt_tokens + sequence->enqueued);
+  add_logit_row(sequence, std::ssize(tokens_) - 1, {&sequence->request.sampling, position, prompt, answer, allowed}, -1,
+                step);
+  ++sequence->enqueued;
+  if (sequence->needs_last_token() || sequence->enqueued >= sequence->limit) scheduler_.hold(sequence->id, true);
 }
 
-/// Waits for the oldest step and delivers its tokens. Those of requests that ended meanwhile are dropped.
-void Engine::Impl::collect() {
-  const StepInFlight step = std::move(in_flight_.front());
-  in_flight_.pop_front();
+void Engine::Impl::add_logit_row(const std::shared_ptr<Sequence>& sequence, std::int64_t row,
+                                 const SamplingRow& sampling, std::int64_t prompt_index, StepInFlight& step) {
+  logit_rows_.push_back(static_cast<std::int32_t>(row));
+  sampling_rows_.push_back(sampling);
+  step.sampled.push_back({sequence, prompt_index});
+}
+
+/// What the sequence's constraints allow next, if they forbid anything. False if that is nothing: it has ended then.
+bool Engine::Impl::restrict_next(Sequence& sequence, std::span<const std::uint32_t>& allowed) {
+  if (sequence.request.constraints.empty() || sequence.limit == 0) return true;
+  const std::int64_t vocab = model_.vocab_size();
+  const std::size_t words = mask_words(vocab);
+  const auto mask = std::span(masks_).subspan(masks_used_ * words, words);
+  std::fill(mask.begin(), mask.end(), ~std::uint32_t{0});
+  if (vocab % 32 != 0) mask.back() = (std::uint32_t{1} << vocab % 32) - 1;
+  bool restricted = false;
   try {
-    backend_.wait(step.mark);
-    if (!step.sampled.empty()) download(step);
+    for (const auto& constraint : sequence.request.constraints) restricted |= constraint->restrict(mask);
   } catch (const std::exception& e) {
-    end_all(step.sequences, FinishReason::failed, e.what());
-    return;
+    end(sequence, {.finish = FinishReason::failed, .error = e.what()});
+    return false;
   }
-  for (std::size_t row = 0; row < step.sampled.size(); ++row) {
-    if (!step.sampled[row]->ended) deliver(*step.sampled[row], row);
+  if (!restricted) return true;
+  if (std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; })) {
+    const std::string error =
+        "no token may come after the " + std::to_string(sequence.answer.size()) +
+        " of the answer: the request's constraints exclude each other; ask for fewer of them at once";
+    end(sequence, {.finish = FinishReason::failed, .error = error});
+    return false;
+  }
+  ++masks_used_;
+  allowed = mask;
+  return true;
+}
+
+/// Keeps copies of states that have reached what their request wants remembered. They are made behind the step, which
+/// the backend's order of work allows.
+void Engine::Impl::remember_snapshots(const StepInFlight& step) {
+  for (const std::shared_ptr<Sequence>& sequence : step.sequences) {
+    const std::vector<std::int64_t>& snapshots = sequence->request.snapshots;
+    std::size_t& passed = sequence->snapshots_passed;
+    for (; passed < snapshots.size() && snapshots[passed] <= sequence->state->length(); ++passed) {
+      if (snapshots[passed] < sequence->state->length()) continue;  // its state started behind it
+      const auto tokens = std::span(sequence->request.prompt).first(static_cast<std::size_t>(snapshots[passed]));
+      const bool kept = cache_.remember_fork(tokens, sequence->request.cache_salt, *sequence->state);
+      counters_.snapshots_skipped += !kept;
+    }
   }
 }
 
-void Engine::Impl::download(const StepInFlight& step) {
-  const SampleBuffers& from = sample_buffers_[step.buffers];
-  const auto fetch = [&](const Buffer& buffer, auto& host, std::size_t columns) {
-    host.resize(step.sampled.size() * columns);
-    backend_.download(buffer.get(), std::as_writable_bytes(std::span(host)));
-  };
-  const auto any = [&](auto wants) {
-    return std::any_of(step.sampled.begin(), step.sampled.end(),
-                       [&](const auto& sequence) { return wants(sequence->request.sampling); });
-  };
-  fetch(from.tokens, sampled_tokens_, 1);
-  const bool top_logprobs = any([](const SamplingParameters& p) { return p.top_logprobs > 0; });
-  if (top_logprobs || any([](const SamplingParameters& p) { return p.logprobs; })) {
-    fetch(from.logprobs, sampled_logprobs_, 1);
-  }
-  if (top_logprobs) {
-    fetch(from.top_ids, sampled_top_ids_, kMaxTopLogprobs);
-    fetch(from.top_logprobs, sampled_top_logprobs_, kMaxTopLogprobs);
-  }
-}
-
-/// Tells the request its token, the collected step's sample `row`, and whether that was the last.
-void Engine::Impl::deliver(Sequence& sequence, std::size_t row) {
-  const Request& request = sequence.request;
-  TokenEvent event{.request = sequence.id, .token = sampled_tokens_[row]};
-  const auto alternatives = static_cast<std::size_t>(request.sampling.top_logprobs);
-  if (request.sampling.logprobs || alternatives > 0) event.logprob = sampled_logprobs_[row];
-  if (alternatives > 0) {
-    event.top_ids = std::span(sampled_top_ids_).subspan(row * kMaxTopLogprobs, alternatives);
-    event.top_logprobs = std::span(sampled_top_logprobs_).subspan(row * kMaxTopLogprobs, alternatives);
-  }
-  sequence.answer.push_back(event.token);
-  if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), event.token) != request.stop_tokens.end()) {
-    event.finish = FinishReason::stop;
-  } else if (static_cast<std::int64_t>(sequence.answer.size()) == sequence.limit) {
-    event.finish = FinishReason::length;
-  }
-  if (event.finish != FinishReason::none) return end(sequence, event);
-  if (sequence.needs_last_token()) scheduler_.hold(sequence.id, false);
-  if (request.on_token) request.on_token(event);
+/// Shows other threads what was counted.
+void Engine::Impl::publish() {
+  counters_.running = std::ssize(running_);
+  counters_.kv_pages_total = pool_.total_pages();
+  counters_.kv_pages_used = pool_.total_pages() - pool_.free_pages();
+  counters_.slots_total = pool_.total_slots();
+  counters_.slots_used = pool_.total_slots() - pool_.free_slots();
+  counters_.snapshots = cache_.size();
+  counters_.snapshot_bytes = cache_.bytes();
+  counters_.snapshots_evicted = cache_.evictions();
+  counters_.last_step = std::chrono::steady_clock::now();
+  const std::lock_guard lock(mutex_);
+  published_ = counters_;
 }
 
 }  // namespace strata

@@ -6,6 +6,7 @@
 #include <optional>
 #include <stop_token>
 
+#include "engine/engine_stats.h"
 #include "engine/request.h"
 #include "engine/scheduler.h"
 #include "model/model.h"
@@ -18,13 +19,21 @@ struct EngineOptions {
   std::int64_t context = 0;        // tokens a sequence may reach, prompt included; from 1 to the model's max_context
   std::int64_t kv_tokens = 0;      // tokens of keys and values in all; 0: max_sequences * context
   std::int64_t chunk = 512;        // tokens a step may have, at least max_sequences
-  std::int64_t spare_slots = 0;    // recurrent slots for states that are handed out or forked
-  int steps_in_flight = 1;         // steps enqueued before the first one's tokens are on the host, 1 to 8
-  DType kv_type = DType::bf16;     // bf16 or f8_e4m3
+  /// Prompt tokens that a step may have while some sequence decodes, at most `chunk`: a step is the gap between two
+  /// tokens of a stream, and a small step is a slow one for the prompt. 64 of them are 6 to 11 ms of the demo model on
+  /// 2 cores, which keeps the gap within 12 ms and the first token of a long prompt within 1.5 times that of an idle
+  /// engine. What computes a prompt faster (a GPU) wants more, in proportion.
+  std::int64_t mixed_chunk = 64;
+  std::int64_t logit_rows = 0;   // rows of logits a step may have, at least max_sequences; 0: max_sequences
+  std::int64_t spare_slots = 0;  // recurrent slots beyond max_sequences, for states that are remembered or handed out
+  int steps_in_flight = 1;       // steps enqueued before the first one's tokens are on the host, 1 to 8
+  DType kv_type = DType::bf16;   // bf16 or f8_e4m3
+  std::int64_t max_queue = 0;    // requests that may wait beyond max_sequences; 0: any number
+  std::int64_t max_queued_tokens = 0;  // of the prompts of those that haven't started; 0: any number
 };
 
-/// One thread owns model, pool and backend: the one that calls `run` or `step`. submit, cancel and active may be called
-/// from any thread. Answers depend on neither options nor neighbours (as far as the backend's ops don't).
+/// One thread owns model, pool and backend: the one that calls `run` or `step`. submit, cancel, active and stats may be
+/// called from any thread. Answers depend on neither options nor neighbours (as far as the backend's ops don't).
 class Engine {
  public:
   /// Takes state, workspace and scratch; Error{out_of_memory} if they don't fit, Error{usage} for options that can't
@@ -36,10 +45,14 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   /// Throws Error{usage} if the request can never run (empty, unknown token, longer than the context or than all pages,
-  /// bad sampling, a state that isn't a beginning of the prompt), Error{failure} while the engine is being destroyed.
-  /// Requests start in order, each when a sequence, a slot and pages for its whole length are free.
+  /// bad sampling, a state that isn't a beginning of the prompt), Error{busy} if the queue is full, Error{failure}
+  /// while the engine is being destroyed. Requests start in order of priority, then of arrival, each when a sequence, a
+  /// slot and pages for its prompt are free. Pages of the answer are taken as it grows; where none is left, the
+  /// sequence that comes last in that order is parked (its state is copied to host memory) and goes on later from the
+  /// same bits: so a request that fits alone always finishes.
   RequestId submit(Request request);
-  /// Its on_token gets FinishReason::cancelled, unless it has ended; never before submit has returned its id.
+  /// Its on_token gets FinishReason::cancelled in the next step, unless it has ended; never before submit has returned
+  /// its id. What was remembered of it stays.
   void cancel(RequestId request);
 
   /// Runs until asked to stop; sleeps while there is nothing to do.
@@ -49,6 +62,7 @@ class Engine {
 
   /// Requests that were submitted and haven't ended.
   std::int64_t active() const;
+  EngineStats stats() const;
   /// For fork and acquire, on the engine's thread or while it isn't running.
   StatePool& pool();
 

@@ -1,86 +1,16 @@
-// How requests get into the engine and out of it, and what it takes when it is made.
+// How requests get into the engine and out of it.
 #include <algorithm>
-#include <atomic>
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/engine_impl.h"
 
 namespace strata {
-namespace {
-
-[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::usage, message); }
-
-void require_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (low <= value && value <= high) return;
-  refuse(std::string(field) + " is " + std::to_string(value) + "; it must be from " + std::to_string(low) + " to " +
-         std::to_string(high));
-}
-
-constexpr std::int64_t kMost = 1 << 20;         // of sequences, slots and tokens in a step
-constexpr std::int64_t kMostTokens = 1L << 40;  // of keys and values
-
-/// The options, if they can be.
-const EngineOptions& checked(const EngineOptions& options, const Model& model) {
-  require_range("max_sequences", options.max_sequences, 1, kMost);
-  require_range("context", options.context, 1, model.max_context());
-  require_range("kv_tokens", options.kv_tokens, 0, kMostTokens);
-  require_range("chunk", options.chunk, options.max_sequences, kMost);
-  require_range("spare_slots", options.spare_slots, 0, kMost);
-  require_range("steps_in_flight", options.steps_in_flight, 1, 8);
-  if (options.kv_type != DType::bf16 && options.kv_type != DType::f8_e4m3) {
-    refuse("kv_type is " + std::string(name_of(options.kv_type)) + "; it must be bf16 or fp8");
-  }
-  return options;
-}
-
-std::int64_t slots(const EngineOptions& options) { return options.max_sequences + options.spare_slots; }
-
-std::int64_t pages(const EngineOptions& options) {
-  if (options.kv_tokens > 0) return StateLayout::pages_for(options.kv_tokens);
-  return options.max_sequences * StateLayout::pages_for(options.context);
-}
-
-std::vector<SampleBuffers> allocate_sample_buffers(Backend& backend, const EngineOptions& options) {
-  std::vector<SampleBuffers> buffers;
-  const std::int64_t column = options.max_sequences * 4;
-  for (int i = 0; i < options.steps_in_flight; ++i) {
-    buffers.push_back({backend.allocate(column), backend.allocate(column), backend.allocate(column * kMaxTopLogprobs),
-                       backend.allocate(column * kMaxTopLogprobs)});
-  }
-  return buffers;
-}
-
-/// Engines on one backend have different memory, so that none may replay what another recorded.
-std::uint64_t next_run_keys() {
-  static std::atomic<std::uint64_t> engines{0};
-  return ++engines << 32;
-}
-
-}  // namespace
-
-Engine::Impl::Impl(const Model& model, Backend& backend, const EngineOptions& options)
-    : model_(model),
-      backend_(backend),
-      options_(checked(options, model)),
-      pool_(backend, {model.state_shape(), backend.state_types(options.kv_type)}, slots(options), pages(options)),
-      workspace_(backend, model.workspace_bytes(options.chunk, options.max_sequences)),
-      logits_(backend.allocate(options.max_sequences * model.vocab_size() * size_of(DType::f32))),
-      sample_buffers_(allocate_sample_buffers(backend, options)),
-      run_keys_(next_run_keys()),
-      scheduler_(options.chunk, options.max_sequences) {
-  WorkLimits limits = model.work_limits();
-  limits.tokens = options.chunk;
-  limits.logit_rows = limits.sequences = options.max_sequences;
-  limits.slots = slots(options);
-  limits.context = options.context;
-  backend.reserve(limits);
-}
-
 void Engine::Impl::validate(const Request& request) const {
-  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  const auto prompt = std::ssize(request.prompt);
   if (prompt == 0) refuse("the prompt is empty; it must have at least one token");
   for (TokenId token : request.prompt) {
     if (token >= 0 && token < model_.vocab_size()) continue;
@@ -93,6 +23,11 @@ void Engine::Impl::validate(const Request& request) const {
   }
   if (request.max_tokens < 0) refuse("max_tokens is " + std::to_string(request.max_tokens) + "; it must be 0 or more");
   request.sampling.validate(model_.vocab_size());
+  for (std::int64_t length : request.snapshots) require_range("a length of snapshots", length, 1, prompt);
+  if (request.prompt_logprobs && !request.on_prompt) refuse("prompt_logprobs needs an on_prompt to get them");
+  if (request.state && request.prompt_logprobs) {
+    refuse("a request with prompt_logprobs has a state; it must have none, because all of its prompt is computed");
+  }
   if (request.state && (request.state->slot() < 0 || request.state->length() >= prompt)) {
     refuse("the request's state has seen " + std::to_string(request.state->length()) + " tokens; it must have seen " +
            "fewer than the " + std::to_string(prompt) + " of the prompt");
@@ -102,8 +37,14 @@ void Engine::Impl::validate(const Request& request) const {
 RequestId Engine::Impl::submit(Request request) {
   validate(request);
   const auto sequence = std::make_shared<Sequence>();
-  sequence->limit = std::min(request.max_tokens, options_.context - static_cast<std::int64_t>(request.prompt.size()));
+  const auto prompt_tokens = std::ssize(request.prompt);
+  sequence->limit = std::min(request.max_tokens, options_.context - prompt_tokens);
+  sequence->prompt_sampling.logprobs = true;
+  sequence->prompt_sampling.top_logprobs = request.sampling.top_logprobs;
+  std::sort(request.snapshots.begin(), request.snapshots.end());
+  request.snapshots.erase(std::unique(request.snapshots.begin(), request.snapshots.end()), request.snapshots.end());
   sequence->state = std::exchange(request.state, std::nullopt);
+  sequence->brought_state = sequence->state.has_value();
   sequence->request = std::move(request);
   // total_pages never changes, so that any thread may ask.
   if (StateLayout::pages_for(sequence->length_at_end()) > pool_.total_pages()) {
@@ -114,12 +55,32 @@ RequestId Engine::Impl::submit(Request request) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) throw Error(ErrorCode::failure, "the engine is shutting down");
+    refuse_if_busy(prompt_tokens);
     sequence->id = ++last_id_;
-    ++active_;
+    // An idle engine hasn't been late with anything yet.
+    if (active_++ == 0) published_.last_step = std::chrono::steady_clock::now();
+    ++queued_;
+    queued_tokens_ += prompt_tokens;
     submitted_.push_back(sequence);
   }
   wake_.notify_one();
   return sequence->id;
+}
+
+/// Throws Error{busy} if the queue has no room for a prompt of so many tokens. Under mutex_.
+void Engine::Impl::refuse_if_busy(std::int64_t prompt_tokens) {
+  std::string full;
+  if (options_.max_queue > 0 && active_ >= options_.max_sequences + options_.max_queue) {
+    full = std::to_string(active_) + " requests run and wait, and max_queue is " + std::to_string(options_.max_queue);
+  } else if (options_.max_queued_tokens > 0 && queued_ > 0 &&
+             queued_tokens_ + prompt_tokens > options_.max_queued_tokens) {
+    full = std::to_string(queued_tokens_) + " tokens of prompts wait, and max_queued_tokens is " +
+           std::to_string(options_.max_queued_tokens);
+  } else {
+    return;
+  }
+  ++refused_;
+  throw Error(ErrorCode::busy, full + "; ask again later");
 }
 
 /// Takes over what other threads have submitted and cancelled; false if nothing.
@@ -132,21 +93,24 @@ bool Engine::Impl::take_requests() {
     cancelled.swap(cancelled_);
   }
   for (std::shared_ptr<Sequence>& sequence : submitted) {
-    if (sequence->limit == 0) {
+    if (sequence->limit == 0 && !sequence->request.prompt_logprobs) {
       end(*sequence, {.finish = FinishReason::length});
     } else {
-      waiting_.push_back(std::move(sequence));
+      waiting_.emplace(sequence->order(), std::move(sequence));
     }
   }
   take_cancels(cancelled);
-  return !submitted.empty() || !cancelled.empty();
+  if (submitted.empty() && cancelled.empty()) return false;
+  blocked_ = {};
+  return true;
 }
 
 void Engine::Impl::take_cancels(const std::vector<RequestId>& cancels) {
   for (RequestId id : cancels) {
-    const auto waiting = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& s) { return s->id == id; });
+    const auto waiting =
+        std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& w) { return w.second->id == id; });
     if (waiting != waiting_.end()) {
-      const std::shared_ptr<Sequence> sequence = *waiting;
+      const std::shared_ptr<Sequence> sequence = waiting->second;
       waiting_.erase(waiting);
       end(*sequence, {.finish = FinishReason::cancelled});
       continue;
@@ -168,22 +132,65 @@ void Engine::Impl::end(Sequence& sequence, TokenEvent event) {
   scheduler_.finish(sequence.id);
   // Steps in flight that have rows of it keep it alive; so does the caller, until the last event is out.
   running_.erase(sequence.id);
+  count_end(sequence, event.finish);
   bool open;
   {
     const std::lock_guard lock(mutex_);
     --active_;
+    if (!sequence.started) {
+      --queued_;
+      queued_tokens_ -= sequence.prompt_tokens();
+    }
     open = !closed_;
   }
-  const Request& request = sequence.request;
-  if (open && request.on_state && sequence.state && event.finish != FinishReason::failed) {
-    std::vector<TokenId> seen = request.prompt;
-    seen.insert(seen.end(), sequence.answer.begin(), sequence.answer.end());
-    const auto length = static_cast<std::size_t>(sequence.state->length());
-    CHECK(length <= seen.size(), "a state ran past its answer");
-    seen.resize(length);
-    request.on_state(*std::exchange(sequence.state, std::nullopt), std::move(seen));
+  if (open && sequence.state) hand_on_state(sequence, event.finish);
+  if (sequence.request.on_token) sequence.request.on_token(event);
+}
+
+void Engine::Impl::count_end(const Sequence& sequence, FinishReason reason) {
+  counters_.parked -= sequence.started && sequence.parked;
+  switch (reason) {
+    case FinishReason::none:
+      break;
+    case FinishReason::stop:
+      ++counters_.finished_stop;
+      break;
+    case FinishReason::length:
+      ++counters_.finished_length;
+      break;
+    case FinishReason::cancelled:
+      ++(!sequence.started         ? counters_.cancelled_in_queue
+         : sequence.answer.empty() ? counters_.cancelled_in_prefill
+                                   : counters_.cancelled_in_decode);
+      break;
+    case FinishReason::failed:
+      ++counters_.failed;
+      break;
+    case FinishReason::numerical_error:
+      ++counters_.numerical_errors;
+      break;
   }
-  if (request.on_token) request.on_token(event);
+}
+
+/// What an ended sequence has left behind is remembered, or goes to whoever asked for it.
+void Engine::Impl::hand_on_state(Sequence& sequence, FinishReason reason) {
+  const Request& request = sequence.request;
+  const bool done = reason == FinishReason::stop || reason == FinishReason::length;
+  const bool remembers = request.remember_end && done && sequence.started;
+  const bool hands_out = request.on_state && (done || reason == FinishReason::cancelled);
+  if (!remembers && !hands_out) return;
+  std::vector<TokenId> seen = request.prompt;
+  seen.insert(seen.end(), sequence.answer.begin(), sequence.answer.end());
+  const auto length = static_cast<std::size_t>(sequence.state->length());
+  CHECK(length <= seen.size(), "a state ran past its answer");
+  seen.resize(length);
+  SequenceState state = *std::exchange(sequence.state, std::nullopt);
+  if (remembers && hands_out) {
+    counters_.snapshots_skipped += !cache_.remember_fork(seen, request.cache_salt, state);
+  } else if (remembers) {
+    return cache_.remember(seen, request.cache_salt, std::move(state));
+  }
+  request.on_state(std::move(state), std::move(seen));
 }
 
 void Engine::Impl::end_all(const std::vector<std::shared_ptr<Sequence>>& sequences, FinishReason reason,
@@ -214,9 +221,19 @@ void Engine::Impl::shut_down() {
   }
   std::vector<std::shared_ptr<Sequence>> left;
   for (const auto& [id, sequence] : running_) left.push_back(sequence);
-  left.insert(left.end(), waiting_.begin(), waiting_.end());
+  for (const auto& [order, sequence] : waiting_) left.push_back(sequence);
   left.insert(left.end(), submitted_.begin(), submitted_.end());
   end_all(left, FinishReason::cancelled, "");
+}
+
+EngineStats Engine::Impl::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = published_;
+  stats.waiting = queued_;
+  stats.queued_tokens = queued_tokens_;
+  stats.refused = refused_;
+  stats.has_work = active_ > 0;
+  return stats;
 }
 
 Engine::Engine(const Model& model, Backend& backend, const EngineOptions& options)
@@ -242,6 +259,8 @@ std::int64_t Engine::active() const {
   const std::lock_guard lock(impl_->mutex_);
   return impl_->active_;
 }
+
+EngineStats Engine::stats() const { return impl_->stats(); }
 
 StatePool& Engine::pool() { return impl_->pool_; }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <new>
 #include <vector>
@@ -54,22 +55,21 @@ class FakeBackend final : public Backend {
   }
   void sample(const StagedBatch& batch, ConstMatrix logits, std::span<const SamplingRow> rows,
               const Samples& out) override {
-    std::size_t r = 0;
-    for (const SequenceRows& sequence : batch.host.sequences) {
-      if (r == rows.size() || batch.host.logit_rows[r] != sequence.first_row + sequence.count - 1) continue;
+    auto sequence = batch.host.sequences.begin();
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      while (sequence->first_row + sequence->count <= batch.host.logit_rows[r]) ++sequence;
       TokenId ids[kMaxTopLogprobs] = {};
       float logprobs[kMaxTopLogprobs] = {};
       const auto row = static_cast<std::int64_t>(r);
       const std::span x{logits.row<float>(row), static_cast<std::size_t>(logits.cols)};
       const SampledToken s = sample_row(x, rows[r], ids, logprobs);
-      last_token[sequence.slot] = s.token;
+      last_token[sequence->slot] = s.token;
       later(out.tokens.row<std::int32_t>(row), &s.token, sizeof s.token);
       later(out.logprobs.row<float>(row), &s.logprob, sizeof s.logprob);
       later(out.top_ids.row<std::int32_t>(row), ids, sizeof ids);
       later(out.top_logprobs.row<float>(row), logprobs, sizeof logprobs);
-      ++r;
     }
-    CHECK(r == rows.size(), "a logit row that is no sequence's last");
+    CHECK(rows.size() == batch.host.logit_rows.size(), "a logit row without its sampling");
   }
 
   void embed(const StagedBatch&, const Linear&, Matrix) override { unused(); }
@@ -115,16 +115,17 @@ class FakeBackend final : public Backend {
 
 inline constexpr std::int64_t kFakeVocab = 40;
 inline constexpr TokenId kPoison = 39;  // a step that has it throws
+inline constexpr TokenId kBroken = 38;  // the logits after it are NaN
 
 inline std::uint64_t fake_hash(std::uint64_t hash, TokenId token) {
   return (hash + static_cast<std::uint64_t>(token) + 1) * 0x9E3779B97F4A7C15u ^ hash >> 29;
 }
 
-/// The logits after tokens whose hash is `hash`; that of kPoison is so low that it is never chosen.
+/// The logits after tokens whose hash is `hash`; those of kPoison and kBroken are so low that they are never chosen.
 inline void fake_logits(std::uint64_t hash, float* out) {
   for (std::uint32_t v = 0; v < kFakeVocab; ++v) {
     const auto low = static_cast<std::uint32_t>(hash), high = static_cast<std::uint32_t>(hash >> 32);
-    out[v] = v == kPoison ? -1e9f : 5 * static_cast<float>(philox4x32_10({v, 0, 0, 0}, {low, high})[0] >> 8) * 0x1p-24f;
+    out[v] = v >= kBroken ? -1e9f : 5 * static_cast<float>(philox4x32_10({v, 0, 0, 0}, {low, high})[0] >> 8) * 0x1p-24f;
   }
 }
 
@@ -162,16 +163,17 @@ class FakeModel final : public Model {
         hash = fake_hash(hash, token);
         const auto stored = static_cast<std::uint16_t>(token);
         std::memcpy(place(step.states.kv[0], s, s.position + i), &stored, 2);
+        if (logit_row == logits.rows || batch.logit_rows[static_cast<std::size_t>(logit_row)] != s.first_row + i)
+          continue;
+        CHECK(hash == hash_of_pages(step.states.kv[0], s, s.position + i + 1),
+              "slot and pages tell of different pasts");
+        fake_logits(hash, logits.row<float>(logit_row));
+        if (token == kBroken) logits.row<float>(logit_row)[3] = std::numeric_limits<float>::quiet_NaN();
+        ++logit_row;
       }
       std::memcpy(recurrent, &hash, 8);
-      if (logit_row == logits.rows ||
-          batch.logit_rows[static_cast<std::size_t>(logit_row)] != s.first_row + s.count - 1) {
-        continue;
-      }
-      CHECK(hash == hash_of_pages(step.states.kv[0], s), "slot and pages tell of different pasts");
-      fake_logits(hash, logits.row<float>(logit_row++));
     }
-    CHECK(logit_row == logits.rows, "logits of a row that is no sequence's last");
+    CHECK(logit_row == logits.rows, "logit rows that are not in order");
   }
 
   mutable std::vector<FakeStep> steps;
@@ -181,9 +183,9 @@ class FakeModel final : public Model {
     const std::int64_t page = s.pages[static_cast<std::size_t>(position / kPageSize)];
     return kv.data.get() + (page * 2 * kPageSize + position % kPageSize) * 2;
   }
-  static std::uint64_t hash_of_pages(const KvPages& kv, const SequenceRows& s) {
+  static std::uint64_t hash_of_pages(const KvPages& kv, const SequenceRows& s, std::int64_t length) {
     std::uint64_t hash = 0;
-    for (std::int64_t p = 0; p < s.position + s.count; ++p) {
+    for (std::int64_t p = 0; p < length; ++p) {
       std::uint16_t token;
       std::memcpy(&token, place(kv, s, p), 2);
       hash = fake_hash(hash, token);

@@ -42,7 +42,7 @@ inline Request ask(std::vector<TokenId> prompt, std::int64_t max_tokens, Samplin
 
 inline std::vector<TokenId> tokens_from(TokenId first, std::size_t count) {
   std::vector<TokenId> tokens;
-  for (std::size_t i = 0; i < count; ++i) tokens.push_back(static_cast<TokenId>((first + i * i * 7 + i) % kPoison));
+  for (std::size_t i = 0; i < count; ++i) tokens.push_back(static_cast<TokenId>((first + i * i * 7 + i) % kBroken));
   return tokens;
 }
 
@@ -59,10 +59,12 @@ inline Answer expected(const Request& request, std::int64_t context) {
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   const std::int64_t limit = std::min(request.max_tokens, context - prompt);
   answer.finish = FinishReason::length;
+  SamplingParameters sampling = request.sampling;
+  sampling.top_logprobs = 0;
   while (static_cast<std::int64_t>(answer.tokens.size()) < limit) {
     std::vector<float> logits(kFakeVocab);
     fake_logits(hash, logits.data());
-    const SamplingRow row{&request.sampling, static_cast<std::uint64_t>(prompt) + answer.tokens.size(), request.prompt,
+    const SamplingRow row{&sampling, static_cast<std::uint64_t>(prompt) + answer.tokens.size(), request.prompt,
                           answer.tokens};
     const TokenId token = sample_row(logits, row, {}, {}).token;
     answer.tokens.push_back(token);

@@ -7,35 +7,21 @@
 #include <string>
 
 #include "base/error.h"
+#include "engine/engine_memory.h"
 
 namespace strata {
 namespace {
 
-constexpr std::int64_t kMostBytes = std::int64_t{1} << 60;
 constexpr std::int64_t kMostSequences = 1 << 20;
 
-std::int64_t times(std::int64_t a, std::int64_t b) {
-  std::int64_t product;
-  return __builtin_mul_overflow(a, b, &product) ? kMostBytes : std::min(product, kMostBytes);
-}
-
-/// The parts that depend on the options, as Engine takes them.
+/// The parts that depend on the options.
 void add_engine(const Model& model, const Backend& backend, const EngineOptions& options, MemoryPlan& plan) {
   const StateLayout layout{model.state_shape(), backend.state_types(options.kv_type)};
-  const std::int64_t sequences = options.max_sequences, slots = sequences + options.spare_slots;
-  const std::int64_t pages = options.kv_tokens > 0 ? StateLayout::pages_for(options.kv_tokens)
-                                                   : times(sequences, StateLayout::pages_for(options.context));
-  plan.state = times(slots, layout.slot_bytes());
-  plan.kv = times(pages, layout.page_bytes());
-  const std::int64_t samples = times(sequences * options.steps_in_flight, (2 + 2 * kMaxTopLogprobs) * 4);
-  plan.workspace = std::min(kMostBytes, model.workspace_bytes(options.chunk, sequences) +
-                                            times(sequences, model.vocab_size() * size_of(DType::f32)) + samples);
-  WorkLimits limits = model.work_limits();
-  limits.tokens = options.chunk;
-  limits.logit_rows = limits.sequences = sequences;
-  limits.slots = slots;
-  limits.context = options.context;
-  plan.scratch = backend.scratch_bytes(limits);
+  const EngineMemory memory = engine_memory(model, options);
+  plan.state = bounded_product(memory.slots, layout.slot_bytes());
+  plan.kv = bounded_product(memory.pages, layout.page_bytes());
+  plan.workspace = std::min(kMostBytes, memory.workspace_bytes + memory.logits_bytes + memory.sample_bytes(options));
+  plan.scratch = backend.scratch_bytes(memory.limits);
 }
 
 /// The largest n from 1 to `most` for which fits(n), which only ever turns from true to false; 0 if there is none.
@@ -117,14 +103,14 @@ MemoryPlan plan_memory(std::int64_t weight_bytes, const Model& model, const Back
   // What keys and values are kept for beyond the sequences' own.
   const std::int64_t spare_tokens =
       options.kv_tokens > 0
-          ? std::max<std::int64_t>(0, options.kv_tokens - times(options.max_sequences, options.context))
+          ? std::max<std::int64_t>(0, options.kv_tokens - bounded_product(options.max_sequences, options.context))
           : 0;
   const auto fits = [&](std::int64_t sequences, std::int64_t context) {
     EngineOptions asked = options;
     asked.max_sequences = sequences;
     asked.context = context;
     asked.chunk = std::max(options.chunk, sequences);
-    const std::int64_t own = times(sequences, StateLayout::pages_for(context) * kPageSize);
+    const std::int64_t own = bounded_product(sequences, StateLayout::pages_for(context) * kPageSize);
     asked.kv_tokens = std::min(kMostBytes, own + spare_tokens);
     MemoryPlan at = plan;
     add_engine(model, backend, asked, at);

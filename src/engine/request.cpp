@@ -15,6 +15,8 @@ std::string_view name_of(FinishReason reason) {
       return "cancelled";
     case FinishReason::failed:
       return "failed";
+    case FinishReason::numerical_error:
+      return "numerical_error";
   }
   return "";
 }

@@ -1,21 +1,44 @@
-// Decodes first, then prompt chunks in order of arrival.
+// Decodes first, then prompt chunks, the shortest that is left first.
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "base/check.h"
 
 namespace strata {
+namespace {
 
-Scheduler::Scheduler(std::int64_t token_budget, std::int64_t max_sequences)
-    : token_budget_(token_budget), max_sequences_(max_sequences) {
-  CHECK(max_sequences >= 1 && token_budget >= max_sequences, "a step must have room for a token of every sequence");
+constexpr std::int64_t kLeastShare = 16;  // smaller chunks cost more than they are worth; but two prompts always share
+
+/// What a step of waiting makes a prompt shorter by, as a part of the tokens of a step. The longest prompt comes first
+/// after as many steps as it would take alone, times this.
+constexpr std::int64_t kAgeing = 4;
+
+StepBudget filled_in(StepBudget budget, std::int64_t max_sequences) {
+  if (budget.mixed_prompts == 0) budget.mixed_prompts = budget.tokens;
+  if (budget.logit_rows == 0) budget.logit_rows = max_sequences;
+  return budget;
 }
 
-void Scheduler::add(RequestId request, std::int64_t prompt_tokens) {
-  CHECK(prompt_tokens >= 1, "a sequence needs a token to start from");
+}  // namespace
+
+Scheduler::Scheduler(const StepBudget& budget, std::int64_t max_sequences)
+    : budget_(filled_in(budget, max_sequences)), max_sequences_(max_sequences) {
+  // So a prompt always gets on: while one runs, there is a decode less.
+  CHECK(max_sequences >= 1 && budget_.tokens >= max_sequences && budget_.logit_rows >= max_sequences &&
+            budget_.mixed_prompts >= 1,
+        "a step must have room for a token and a row of logits of every sequence");
+}
+
+void Scheduler::add(RequestId request, PromptToSchedule prompt) {
+  CHECK(prompt.tokens >= 1, "a sequence needs a token to start from");
   CHECK(find(request) == entries_.end(), "a request was added twice");
-  entries_.push_back({request, prompt_tokens, false});
+  Entry entry;
+  entry.request = request;
+  entry.prompt = std::move(prompt);
+  entries_.push_back(std::move(entry));
 }
 
 void Scheduler::finish(RequestId request) {
@@ -28,23 +51,66 @@ void Scheduler::hold(RequestId request, bool held) {
   entry->held = held;
 }
 
+std::int64_t Scheduler::Entry::most() const {
+  std::int64_t most = left();
+  const auto cut = std::upper_bound(prompt.cuts.begin(), prompt.cuts.end(), done);
+  if (cut != prompt.cuts.end()) most = std::min(most, *cut - done);
+  return prompt.all_logits ? std::min(most, logit_rows) : most;
+}
+
 std::vector<ScheduledRows> Scheduler::next() {
   std::vector<ScheduledRows> rows;
+  prompts_.clear();
+  bool decoding = false;
   const auto end = entries_.begin() + std::min(max_sequences_, static_cast<std::int64_t>(entries_.size()));
-  std::int64_t left = token_budget_;
   for (auto entry = entries_.begin(); entry != end; ++entry) {
-    if (entry->prompt_left > 0 || entry->held) continue;
-    rows.push_back({entry->request, 1, true});
-    --left;
+    if (entry->left() > 0) {
+      prompts_.push_back(&*entry);
+      continue;
+    }
+    decoding = true;
+    if (!entry->held) rows.push_back({entry->request, 1, true});
   }
-  for (auto entry = entries_.begin(); entry != end && left > 0; ++entry) {
-    if (entry->prompt_left == 0) continue;
-    const std::int64_t count = std::min(left, entry->prompt_left);
-    entry->prompt_left -= count;
-    left -= count;
-    rows.push_back({entry->request, count, entry->prompt_left == 0});
+  if (prompts_.empty()) return rows;
+  const std::int64_t left = budget_.tokens - std::ssize(rows);
+  share_out(decoding ? std::min(left, budget_.mixed_prompts) : left, budget_.logit_rows - std::ssize(rows));
+  for (Entry* entry : prompts_) {
+    if (entry->share > 0) rows.push_back(take(*entry));
   }
   return rows;
+}
+
+/// Gives each of prompts_ its share of `tokens`, at least one of them something. Every sequence keeps a row of logits
+/// for the end of its prompt.
+void Scheduler::share_out(std::int64_t tokens, std::int64_t logit_rows) {
+  const std::int64_t per_step = std::max<std::int64_t>(1, budget_.tokens / kAgeing);
+  const auto key = [&](const Entry* e) { return std::pair(e->left() - e->waited * per_step, e->request); };
+  std::sort(prompts_.begin(), prompts_.end(), [&](const Entry* a, const Entry* b) { return key(a) < key(b); });
+  std::int64_t spare_rows = logit_rows - std::ssize(prompts_);
+  for (Entry* entry : prompts_) {
+    entry->share = 0;
+    entry->logit_rows = 1 + spare_rows;
+    if (entry != prompts_.front()) ++entry->waited;
+    if (!entry->prompt.all_logits) continue;
+    // All that is spare goes to the first that can use it.
+    spare_rows = std::max<std::int64_t>(0, spare_rows - (entry->most() - 1));
+  }
+  for (std::size_t i = 0; i < prompts_.size() && tokens > 0; ++i) {
+    const bool last = i + 1 == prompts_.size() || (i > 0 && tokens < 2 * kLeastShare);
+    prompts_[i]->share = std::min(prompts_[i]->most(), last ? tokens : (tokens + 1) / 2);
+    tokens -= prompts_[i]->share;
+  }
+  // What the later ones couldn't use.
+  for (Entry* entry : prompts_) {
+    const std::int64_t more = std::min(tokens, entry->most() - entry->share);
+    entry->share += more;
+    tokens -= more;
+  }
+}
+
+ScheduledRows Scheduler::take(Entry& entry) {
+  entry.done += entry.share;
+  return {entry.request, entry.share, entry.left() == 0};
 }
 
 std::deque<Scheduler::Entry>::iterator Scheduler::find(RequestId request) {

@@ -18,15 +18,29 @@ struct ScheduledRows {
   bool operator==(const ScheduledRows&) const = default;
 };
 
-/// Decodes first, then prompt chunks in order of arrival, within one token budget a step. The first `max_sequences`
-/// that were added and haven't finished run; the others wait in order.
+/// What one step may have.
+struct StepBudget {
+  std::int64_t tokens = 0;         // at least as many as sequences may run
+  std::int64_t mixed_prompts = 0;  // prompt tokens while some sequence decodes; 0: as many as `tokens` leaves
+  std::int64_t logit_rows = 0;     // at least as many as sequences may run; 0: just as many
+};
+
+/// A prompt, or what is left of it.
+struct PromptToSchedule {
+  std::int64_t tokens = 0;  // at least one
+  /// Numbers of its tokens, ascending, at which a chunk must end.
+  std::vector<std::int64_t> cuts = {};
+  bool all_logits = false;  // whether each of its tokens asks for logits
+};
+
+/// Decodes first, then prompt chunks within one token budget a step. Each prompt gets half of what the ones before it
+/// have left, so that two that wait both get on; the shortest comes first, but a prompt that has waited counts as
+/// shorter with every step, so that a long one is never starved. The first `max_sequences` that were added and haven't
+/// finished run; the others wait in order.
 class Scheduler {
  public:
-  /// `token_budget`: tokens a step may have, at least `max_sequences`, so that a prompt always gets on: while one runs,
-  /// there is a decode less.
-  Scheduler(std::int64_t token_budget, std::int64_t max_sequences);
-  /// `prompt_tokens`: that its state hasn't seen, at least one.
-  void add(RequestId request, std::int64_t prompt_tokens);
+  Scheduler(const StepBudget& budget, std::int64_t max_sequences);
+  void add(RequestId request, PromptToSchedule prompt);
   /// Forgets it; unknown ids are ignored.
   void finish(RequestId request);
   /// A decode that must wait for its last token to reach the host is left out of steps while it is held.
@@ -37,13 +51,25 @@ class Scheduler {
  private:
   struct Entry {
     RequestId request;
-    std::int64_t prompt_left;
-    bool held;
+    PromptToSchedule prompt;
+    std::int64_t done = 0;        // of the prompt's tokens
+    std::int64_t waited = 0;      // steps in which another prompt came first
+    std::int64_t share = 0;       // of the step that is being planned
+    std::int64_t logit_rows = 0;  // that it may have in that step, if all_logits
+    bool held = false;
+
+    std::int64_t left() const { return prompt.tokens - done; }
+    /// Tokens that it could use in one step.
+    std::int64_t most() const;
   };
   std::deque<Entry>::iterator find(RequestId request);
+  void share_out(std::int64_t tokens, std::int64_t logit_rows);
+  ScheduledRows take(Entry& entry);
 
-  std::int64_t token_budget_, max_sequences_;
-  std::deque<Entry> entries_;  // in order of arrival
+  const StepBudget budget_;
+  const std::int64_t max_sequences_;
+  std::deque<Entry> entries_;    // in order of arrival
+  std::vector<Entry*> prompts_;  // of the step that is being planned, in the order in which they come
 };
 
 }  // namespace strata

@@ -49,7 +49,7 @@ void SequenceState::advance(std::int64_t tokens) {
 }
 
 StatePool::StatePool(Backend& backend, StateLayout layout, std::int64_t slots, std::int64_t pages)
-    : backend_(backend), layout_(std::move(layout)), owners_(static_cast<std::size_t>(pages), 0) {
+    : backend_(backend), layout_(std::move(layout)), total_slots_(slots), owners_(static_cast<std::size_t>(pages), 0) {
   const StateTypes types = layout_.types;
   for (const MambaStateShape& m : layout_.shape.mamba) {
     ConvState conv{nullptr, types.conv, m.conv_channels, m.conv_width};
@@ -69,12 +69,17 @@ StatePool::StatePool(Backend& backend, StateLayout layout, std::int64_t slots, s
   for (std::int64_t p = pages; p-- > 0;) free_pages_.push_back(static_cast<std::int32_t>(p));
 }
 
-std::optional<SequenceState> StatePool::acquire() {
-  if (free_slots_.empty()) return std::nullopt;
+SequenceState StatePool::take_slot() {
   SequenceState state;
   state.pool_ = this;
   state.slot_ = free_slots_.back();
   free_slots_.pop_back();
+  return state;
+}
+
+std::optional<SequenceState> StatePool::acquire() {
+  if (free_slots_.empty()) return std::nullopt;
+  SequenceState state = take_slot();
   for_each_recurrent(layers_,
                      [&](std::byte* data, std::int64_t bytes) { backend_.zero(data + state.slot_ * bytes, bytes); });
   return state;
@@ -100,11 +105,8 @@ std::optional<SequenceState> StatePool::fork(const SequenceState& state) {
   const bool partial = state.length_ % kPageSize != 0;
   if (free_slots_.empty() || (partial && free_pages_.empty())) return std::nullopt;
 
-  SequenceState copy;
-  copy.pool_ = this;
+  SequenceState copy = take_slot();
   copy.length_ = state.length_;
-  copy.slot_ = free_slots_.back();
-  free_slots_.pop_back();
   for_each_recurrent(layers_, [&](std::byte* data, std::int64_t bytes) {
     backend_.copy(data + state.slot_ * bytes, data + copy.slot_ * bytes, bytes);
   });
@@ -118,6 +120,46 @@ std::optional<SequenceState> StatePool::fork(const SequenceState& state) {
       const std::int64_t bytes = page_bytes(kv);
       backend_.copy(kv.data.get() + from * bytes, kv.data.get() + to * bytes, bytes);
     }
+  }
+  return copy;
+}
+
+HostState StatePool::download(const SequenceState& state) const {
+  CHECK(state.pool_ == this, "a sequence of another pool");
+  HostState copy;
+  copy.length = state.length_;
+  const auto pages = static_cast<std::size_t>(StateLayout::pages_for(state.length_));
+  copy.recurrent.resize(static_cast<std::size_t>(layout_.slot_bytes()));
+  copy.pages.resize(pages * static_cast<std::size_t>(layout_.page_bytes()));
+  std::byte* to = copy.recurrent.data();
+  const auto fetch = [&](const std::byte* from, std::int64_t bytes) {
+    backend_.download(from, {to, static_cast<std::size_t>(bytes)});
+    to += bytes;
+  };
+  for_each_recurrent(layers_, [&](std::byte* data, std::int64_t bytes) { fetch(data + state.slot_ * bytes, bytes); });
+  to = copy.pages.data();
+  for (const KvPages& kv : layers_.kv) {
+    const std::int64_t bytes = page_bytes(kv);
+    for (std::size_t p = 0; p < pages; ++p) fetch(kv.data.get() + state.pages_[p] * bytes, bytes);
+  }
+  return copy;
+}
+
+std::optional<SequenceState> StatePool::upload(const HostState& state) {
+  if (free_slots_.empty() || StateLayout::pages_for(state.length) > free_pages()) return std::nullopt;
+  SequenceState copy = take_slot();
+  CHECK(reserve(copy, state.length), "the pages were free");
+  copy.length_ = state.length;
+  const std::byte* from = state.recurrent.data();
+  const auto put = [&](std::byte* to, std::int64_t bytes) {
+    backend_.upload({from, static_cast<std::size_t>(bytes)}, to);
+    from += bytes;
+  };
+  for_each_recurrent(layers_, [&](std::byte* data, std::int64_t bytes) { put(data + copy.slot_ * bytes, bytes); });
+  from = state.pages.data();
+  for (const KvPages& kv : layers_.kv) {
+    const std::int64_t bytes = page_bytes(kv);
+    for (const std::int32_t page : copy.pages_) put(kv.data.get() + page * bytes, bytes);
   }
   return copy;
 }

@@ -42,6 +42,13 @@ class SequenceState {
   std::vector<std::int32_t> pages_;
 };
 
+/// What a sequence has left behind, in host memory.
+struct HostState {
+  std::int64_t length = 0;           // tokens that it has seen
+  std::vector<std::byte> recurrent;  // its slot, layer by layer
+  std::vector<std::byte> pages;      // all of them, layer by layer
+};
+
 /// Allocated once. A page belongs to one sequence while it fills; once full it may be shared by forks. Not thread-safe:
 /// the engine's thread owns it.
 class StatePool {
@@ -64,18 +71,29 @@ class StatePool {
   /// taken at any token and costs slot_bytes() and at most a page. Nothing if there is no slot or page for it.
   std::optional<SequenceState> fork(const SequenceState& state);
 
+  /// A copy of `state` in host memory, for when its slot and pages are needed.
+  HostState download(const SequenceState& state) const;
+  /// A sequence of the same bits. Nothing if there is no slot or there are too few pages for it.
+  std::optional<SequenceState> upload(const HostState& state);
+
+  /// Sequences and forks that hold a page.
+  std::int32_t owners(std::int32_t page) const { return owners_[static_cast<std::size_t>(page)]; }
+  std::int64_t total_slots() const { return total_slots_; }
   std::int64_t free_slots() const { return static_cast<std::int64_t>(free_slots_.size()); }
   std::int64_t free_pages() const { return static_cast<std::int64_t>(free_pages_.size()); }
   std::int64_t total_pages() const { return static_cast<std::int64_t>(owners_.size()); }
 
  private:
   friend class SequenceState;
+  /// A slot with whatever is in it, and no pages. There must be a free one.
+  SequenceState take_slot();
   void release(SequenceState& state);
   void give_back(std::int32_t page);
 
   Backend& backend_;
   StateLayout layout_;
   LayerStates layers_;
+  std::int64_t total_slots_;
   std::vector<std::int32_t> free_slots_, free_pages_;
   std::vector<std::int32_t> owners_;  // sequences that hold a page
 };

@@ -28,10 +28,10 @@ inline std::string name_of(const Target& t) { return t.isa.empty() ? t.backend :
 inline std::string name_of_instance(const testing::TestParamInfo<Target>& test) { return name_of(test.param); }
 inline void PrintTo(const Target& t, std::ostream* os) { *os << name_of(t); }
 
-/// Every backend of this build but the reference, and the CPU once for each instruction set.
+/// Every backend but the reference, and the CPU once for each instruction set.
 inline std::vector<Target> targets() {
   std::vector<Target> all;
-  for (const std::string& name : available_backends()) {
+  for (const std::string& name : known_backends()) {
     if (name == "cpu") {
       for (const std::string& isa : cpu_isas()) all.push_back({name, isa});
     } else if (name != "reference") {

@@ -89,6 +89,44 @@ TEST_P(SampleConformance, GreedyTakesTheLowestIdAmongEqualsAndNoNan) {
   EXPECT_EQ(sample(backend(), logits, rows).tokens.values, (std::vector<TokenId>{9, 32, 0, 0}));
 }
 
+TEST_P(SampleConformance, MasksAndGivenTokensAreAsInSampleRow) {
+  std::vector<SamplingParameters> parameters = wishes();
+  for (const std::int64_t vocab : {7, 33, 1000}) {
+    SCOPED_TRACE(std::to_string(vocab) + " tokens");
+    const Floats logits = random(8, vocab, 5, 3);
+    std::vector<std::uint32_t> mask(std::size_t(vocab + 31) / 32);
+    for (std::int64_t t = 1; t < vocab; t += 3) mask[std::size_t(t / 32)] |= 1u << t % 32;
+    std::vector<SamplingRow> rows;
+    for (const SamplingParameters& p : parameters) rows.push_back({&p, 9, {}, {}});
+    for (const std::size_t masked : {1, 2, 4, 5, 7}) rows[masked].allowed = mask;
+    rows[0].given = rows[3].given = 6;
+    const Sampled found = sample(backend(), logits, rows);
+    for (std::int64_t r = 0; r < 8; ++r) {
+      std::vector<TokenId> ids(kMaxTopLogprobs);
+      std::vector<float> logprobs(kMaxTopLogprobs);
+      const SampledToken expected =
+          sample_row({&logits.at(r, 0), std::size_t(vocab)}, rows[std::size_t(r)], ids, logprobs);
+      EXPECT_EQ(found.tokens.at(r, 0), expected.token) << "wish " << r;
+      EXPECT_NEAR(found.logprobs.at(r, 0), expected.logprob, 1e-5) << "wish " << r;
+      if (!rows[std::size_t(r)].allowed.empty()) EXPECT_EQ(found.tokens.at(r, 0) % 3, 1);
+    }
+  }
+}
+
+TEST_P(SampleConformance, ABadLogitMakesTheLogprobNaNAndNoOtherRows) {
+  const SamplingParameters greedy;
+  for (const std::int64_t vocab : {7, 33, 1000}) {
+    Floats logits = random(6, vocab, 5, 3);
+    logits.at(1, vocab - 1) = std::nanf("");
+    logits.at(3, 0) = std::numeric_limits<float>::infinity();
+    logits.at(4, vocab / 2) = -std::numeric_limits<float>::infinity();
+    const std::vector<SamplingRow> rows(6, {&greedy, 0});
+    const Sampled found = sample(backend(), logits, rows);
+    for (std::int64_t r = 0; r < 6; ++r)
+      EXPECT_EQ(std::isnan(found.logprobs.at(r, 0)), r == 1 || r == 3 || r == 4) << r;
+  }
+}
+
 TEST_P(SampleConformance, ADrawStandsAlone) {
   const std::vector<SamplingParameters> parameters = wishes();
   const Floats logits = random(8, 333, 3, 2);
