@@ -162,6 +162,7 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) c
 
 std::string_view Tokenizer::bytes(TokenId id) const { return model_->vocabulary->bytes(id); }
 bool Tokenizer::is_special(TokenId id) const { return model_->vocabulary->is_special(id); }
+bool Tokenizer::is_added(TokenId id) const { return model_->vocabulary->is_added(id); }
 std::optional<TokenId> Tokenizer::find(std::string_view name) const { return model_->vocabulary->find(name); }
 std::int64_t Tokenizer::vocab_size() const { return model_->vocabulary->size(); }
 const Tokenizer::Facts& Tokenizer::facts() const { return model_->facts; }

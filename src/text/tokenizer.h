@@ -59,6 +59,8 @@ class Tokenizer {
   /// The exact bytes of a token, of an added one its name; empty for an unknown id.
   std::string_view bytes(TokenId id) const;
   bool is_special(TokenId id) const;
+  /// Whether it is one of `added_tokens`: special ones and others that text is searched for before it is split.
+  bool is_added(TokenId id) const;
   /// By the name in tokenizer.json, e.g. "<|im_end|>" or "Ġthe".
   std::optional<TokenId> find(std::string_view name) const;
   /// The largest id plus one.

@@ -60,6 +60,7 @@ Vocabulary::Vocabulary(const Entries& names, const std::vector<AddedToken>& adde
                  (known ? "the token has the id " + std::to_string(*known) : "the id is taken"));
     set(token.id, token.content);
     slot.is_special |= token.special;
+    slot.is_added = true;
     ids_by_name_.emplace(token.content, token.id);
   }
 }
@@ -80,6 +81,10 @@ std::string_view Vocabulary::bytes(TokenId id) const {
 
 bool Vocabulary::is_special(TokenId id) const {
   return id >= 0 && id < size() && tokens_[static_cast<std::size_t>(id)].is_special;
+}
+
+bool Vocabulary::is_added(TokenId id) const {
+  return id >= 0 && id < size() && tokens_[static_cast<std::size_t>(id)].is_added;
 }
 
 std::optional<TokenId> Vocabulary::find(std::string_view name) const {

@@ -34,6 +34,7 @@ class Vocabulary {
   /// The exact bytes; of an added token, and of one whose name is not in the byte-level alphabet, its name.
   std::string_view bytes(TokenId id) const;
   bool is_special(TokenId id) const;
+  bool is_added(TokenId id) const;
   /// By name, of an added token as it is, of another in the byte-level alphabet.
   std::optional<TokenId> find(std::string_view name) const;
   /// By bytes, of the tokens with a name in the byte-level alphabet.
@@ -44,6 +45,7 @@ class Vocabulary {
     std::size_t begin = 0, size = 0;  // in bytes_
     bool exists = false;
     bool is_special = false;
+    bool is_added = false;
   };
   void set(TokenId id, std::string_view bytes);
   /// Where `bytes` stand in ids_by_bytes_, or would stand.
