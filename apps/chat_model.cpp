@@ -43,6 +43,14 @@ std::vector<TokenId> find_stop_tokens(const Checkpoint& checkpoint, const Tokeni
 
 std::string bytes_of(std::int64_t bytes) { return format_bytes(static_cast<double>(bytes)); }
 
+/// Sequences that run at a time unless the flags say otherwise.
+constexpr std::int64_t kMostSequences = 64;
+
+/// The context that fewer sequences are better than a shorter one of.
+std::int64_t wanted_context(const Skeleton& skeleton, const MachineOptions& machine) {
+  return machine.context > 0 ? machine.context : std::min(skeleton.model->max_context(), kDefaultContext);
+}
+
 }  // namespace
 
 void add_machine_options(CLI::App& command, MachineOptions& options) {
@@ -67,7 +75,7 @@ MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, c
                                       std::to_string(longest));
   }
   options.context = machine.context > 0 ? machine.context : std::min(longest, kDefaultContext);
-  const std::int64_t available = available_memory();
+  const std::int64_t available = backend.available_memory().value_or(available_memory());
   // Room for a copy of a partly filled page for each state that is set aside.
   const auto plan = [&] {
     options.kv_tokens =
@@ -101,23 +109,35 @@ void refuse_unless_fits(const MemoryPlan& plan, const EngineOptions& options) {
                            : "no context fits: free memory, or take a smaller model or a machine with more"));
 }
 
-ChatModel::ChatModel(const std::filesystem::path& folder, const MachineOptions& machine, bool resumable)
+ChatModel::ChatModel(const std::filesystem::path& folder, const MachineOptions& machine, const EngineShape& shape)
     : checkpoint_(Checkpoint::open(folder)) {
   backend_ = make_backend(machine.backend);
   std::fprintf(stderr, "model     %s, %s\n", folder.c_str(), backend_->description().c_str());
-  EngineOptions options;
-  options.spare_slots = resumable ? 1 : 0;
+  options_.max_queue = shape.max_queue;
+  options_.max_queued_tokens = shape.max_queued_tokens;
   const Skeleton skeleton = bind_skeleton(checkpoint_, *backend_);
-  const MemoryPlan plan = plan_engine(checkpoint_, skeleton, *backend_, machine, options);
-  refuse_unless_fits(plan, options);
-  std::fprintf(stderr, "plan      %s; %s available\n", describe(plan, options).c_str(),
+  const auto plan_for = [&](std::int64_t sequences) {
+    options_.max_sequences = sequences;
+    options_.spare_slots = shape.snapshots < 0 ? sequences : shape.snapshots;
+    return plan_engine(checkpoint_, skeleton, *backend_, machine, options_);
+  };
+  MemoryPlan plan = plan_for(shape.sequences > 0 ? shape.sequences : kMostSequences);
+  for (std::int64_t n = kMostSequences / 2; shape.sequences == 0 && n > 0; n /= 2) {
+    if (plan.fits() && plan.total() <= plan.available / 4 * 3 && options_.context >= wanted_context(skeleton, machine))
+      break;
+    plan = plan_for(n);
+  }
+  refuse_unless_fits(plan, options_);
+  std::fprintf(stderr, "plan      %s; %s available\n", describe(plan, options_).c_str(),
                bytes_of(plan.available).c_str());
+  weight_bytes_ = plan.weights;
 
   tokenizer_ = Tokenizer::load(folder);
   template_ = load_template(folder);
   stop_tokens_ = find_stop_tokens(checkpoint_, *tokenizer_);
-  model_ = load_with_progress(checkpoint_, *backend_);
-  engine_ = std::make_unique<Engine>(*model_, *backend_, options);
+  model_ = load_with_progress(checkpoint_, *backend_, shape.give_up);
+  if (shape.check) shape.check(*model_, *backend_, options_);
+  engine_ = std::make_unique<Engine>(*model_, *backend_, options_);
   load_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
 }
 

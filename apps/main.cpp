@@ -8,6 +8,7 @@
 #include "apps/inspect_command.h"
 #include "apps/plan_command.h"
 #include "apps/run_command.h"
+#include "apps/serve_command.h"
 #include "apps/synth_command.h"
 #include "apps/text_commands.h"
 #include "apps/validate_command.h"
@@ -19,6 +20,7 @@ namespace {
 int exit_code(ErrorCode code) {
   switch (code) {
     case ErrorCode::failure:
+    case ErrorCode::busy:
       return 1;
     case ErrorCode::usage:
       return 2;
@@ -28,6 +30,8 @@ int exit_code(ErrorCode code) {
       return 4;
     case ErrorCode::no_device:
       return 5;
+    case ErrorCode::network:
+      return 6;
     case ErrorCode::gate_failed:
       return 7;
   }
@@ -37,6 +41,7 @@ int exit_code(ErrorCode code) {
 int run(int argc, char** argv) {
   CLI::App program("Strata: inference for hybrid language models (Mamba2, mixture-of-experts, attention).", "strata");
   program.require_subcommand(1);
+  add_serve_command(program);
   add_run_command(program);
   add_plan_command(program);
   add_completions_command(program);

@@ -11,7 +11,7 @@ namespace strata {
 void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("--backend", options.backend.name, "What computes")
       ->capture_default_str()
-      ->check(CLI::IsMember(available_backends()));
+      ->check(CLI::IsMember(known_backends()));
   command.add_option("-t,--threads", options.backend.threads, "Threads; 0: all that this process may run on")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
@@ -45,6 +45,7 @@ Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend) {
   CheckpointWeights weights(checkpoint);
   Skeleton skeleton;
   skeleton.model = bind_model(checkpoint, list);
+  skeleton.available = backend.available_memory().value_or(available_memory());
   for (const WeightRequest& request : list.requests()) {
     const std::int64_t bytes = weight_bytes({request}, weights, backend);
     skeleton.weights.push_back({request, bytes});
@@ -55,16 +56,20 @@ Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend) {
 
 void refuse_unless_weights_fit(const Checkpoint& checkpoint, const Skeleton& skeleton) {
   const std::int64_t needed = skeleton.weight_bytes + kProgramAllowance;
-  if (const std::int64_t available = available_memory(); needed > available)
+  if (const std::int64_t available = skeleton.available; needed > available)
     throw Error(ErrorCode::out_of_memory, checkpoint.folder().string() + ": the weights take " +
                                               format_bytes(static_cast<double>(needed)) + " and " +
                                               format_bytes(static_cast<double>(available)) +
                                               " are available; end other programs or use a machine with more memory");
 }
 
-std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend) {
+std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend,
+                                          const std::function<bool()>& give_up) {
   LoadProgress progress(checkpoint.file_bytes());
-  auto model = load_model(checkpoint, backend, [&](std::int64_t bytes) { progress.update(bytes); });
+  auto model = load_model(checkpoint, backend, [&](std::int64_t bytes) {
+    if (give_up && give_up()) throw Error(ErrorCode::failure, "loading was given up");
+    progress.update(bytes);
+  });
   progress.done();
   return model;
 }

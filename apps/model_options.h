@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,13 +43,15 @@ struct Skeleton {
   std::unique_ptr<Model> model;
   std::vector<WeightCost> weights;
   std::int64_t weight_bytes = 0;
+  std::int64_t available = 0;  // bytes that the backend may still take
 };
 Skeleton bind_skeleton(const Checkpoint& checkpoint, const Backend& backend);
 
 /// Throws Error{out_of_memory} if the weights alone don't fit.
 void refuse_unless_weights_fit(const Checkpoint& checkpoint, const Skeleton& skeleton);
 
-/// load_model, with its progress on stderr.
-std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend);
+/// load_model, with its progress on stderr. Throws Error{failure} once `give_up` says so.
+std::unique_ptr<Model> load_with_progress(const Checkpoint& checkpoint, Backend& backend,
+                                          const std::function<bool()>& give_up = {});
 
 }  // namespace strata

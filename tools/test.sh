@@ -21,7 +21,7 @@ configure=(cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=Release --log-level=WARNING)
 step "build" sh -c '"$@" && cmake --build "$0"' "$build" "${configure[@]}" -B "$build" -DSTRATA_TESTS=ON
 step "tests" test_tree "$build"
 step "sanitizer build" sh -c '"$@" && cmake --build "$0" --target test_programs' "$build/sanitize" \
-  "${configure[@]}" -B "$build/sanitize" -DSTRATA_SANITIZE=ON
+  "${configure[@]}" -B "$build/sanitize" -DSTRATA_SANITIZE=ON -DSTRATA_UNITY=ON -DSTRATA_CUDA=OFF
 step "tests under the sanitizers" test_tree "$build/sanitize" -j "$(nproc)"
 if command -v clang++ >/dev/null; then
   step "fuzzer build" tools/fuzz.sh build "$build/fuzz" 5

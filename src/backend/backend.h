@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -120,6 +121,8 @@ class Backend {
   virtual void download(const std::byte* from, std::span<std::byte> host) = 0;
   virtual void copy(const std::byte* from, std::byte* to, std::int64_t bytes) = 0;
   virtual void zero(std::byte* at, std::int64_t bytes) = 0;
+  /// Bytes that may still be taken of memory that is not the host's; nothing: it takes the host's.
+  virtual std::optional<std::int64_t> available_memory() const { return std::nullopt; }
 
   // Weights.
   /// Reads and repacks the weights of a linear layer, or of a bank of experts of one shape (formats may differ).

@@ -10,7 +10,7 @@
 namespace strata {
 
 struct BackendOptions {
-  std::string name = "cpu";  // one of available_backends()
+  std::string name = "cpu";  // one of known_backends()
   int threads = 0;           // 0: as many as this process may run on
   std::string isa{};         // cpu: one of cpu_isas(); empty: the best that this machine has
 };
@@ -18,8 +18,14 @@ struct BackendOptions {
 /// Throws Error{usage} for an unknown name or instruction set, Error{no_device} for one that this machine lacks.
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
-/// Names that make_backend takes in this build on this machine, the default first.
+/// Names that make_backend takes in this build on this machine, the default first: cuda where there is a usable GPU.
 std::vector<std::string> available_backends();
+
+/// All names, whether or not this build and this machine have what they need.
+std::vector<std::string> known_backends();
+
+/// Why `cuda` can't be had, in a sentence; empty if it can.
+std::string why_no_cuda();
 
 /// Instruction sets that the cpu backend has kernels for, whether or not this machine has them, the widest first.
 std::vector<std::string> cpu_isas();

@@ -1,0 +1,14 @@
+// Speed of a full-size model of random weights, beside what this GPU's memory and matrix unit allow.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace strata::gpu_check {
+
+/// `what`: some of decode, prefill, profile (one eager step, for a profiler) and no-overlap; empty: decode and prefill.
+/// BATCHES, CONTEXTS and PROMPTS in the environment give other sizes, as 1,8. Prints a table, and JSON to
+/// $OUT/cuda.json.
+void bench(const std::vector<std::string>& what);
+
+}  // namespace strata::gpu_check
