@@ -86,6 +86,17 @@ def an_answer_in_a_crowd_is_the_answer_alone(server):
     assert alone == crowd
 
 
+def a_second_turn_starts_from_the_first(server):
+    notes = "These are notes on a journey through Europe, from the north to the south. " * 8
+    first = [{"role": "user", "content": notes + "What is the capital of France?"}]
+    answer = json.loads(server.chat(messages=first))
+    turn = first + [{"role": "assistant", "content": answer["choices"][0]["message"]["content"]},
+                    {"role": "user", "content": "And of Italy?"}]
+    usage = json.loads(server.chat(messages=turn))["usage"]
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    assert cached >= answer["usage"]["prompt_tokens"] - 8, usage
+
+
 def a_schema_is_obeyed(server):
     schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}, "n": {"type": "integer"}},
               "required": ["city", "n"], "additionalProperties": False}
@@ -188,7 +199,8 @@ def a_missing_model_is_said():
 
 shared = Server()
 for test in (answers_and_streams_are_the_same, an_answer_in_a_crowd_is_the_answer_alone,
-             a_schema_is_obeyed, refusals_say_what_is_wrong, small_routes_answer, a_client_that_leaves_stops_its_answer,
+             a_second_turn_starts_from_the_first, a_schema_is_obeyed, refusals_say_what_is_wrong, small_routes_answer,
+             a_client_that_leaves_stops_its_answer,
              a_taken_port_is_said, sigterm_lets_answers_finish):
     test(shared)
     print("ok", test.__name__)
