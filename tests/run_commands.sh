@@ -79,12 +79,15 @@ expect 2 'longest context is 4096' '' run "$model" "$question" --ctx 1000000000
 expect 2 'the context has room for' '' run "$model" "$question" --ctx 10
 expect 0 '"largest_context": 4096' '' plan "$model" --json
 expect 4 '"fits": false' '' plan "$model" --json --sequences 1000000
+cp -r "$model" "$work/long"
+sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 1000000000000/' "$work/long/config.json"
+expect 4 'the largest context that fits is --ctx' '' run "$work/long" --ctx 1000000000000 hello
 expect 0 'keys and values' '' plan "$model" --ctx 1000 --kv-cache fp8
 expect 2 'bash' '' completions ksh
 
 "$strata" completions bash | bash -n || fail 'the bash completion is no bash'
 for shell in zsh fish; do
-  "$strata" completions $shell | grep -q kv-cache || fail "the $shell completion lacks --kv-cache"
+  [[ $("$strata" completions $shell) == *kv-cache* ]] || fail "the $shell completion lacks --kv-cache"
   if command -v $shell >/dev/null; then
     "$strata" completions $shell >"$work/script" && $shell -n "$work/script" || fail "the $shell completion is no $shell"
   fi
