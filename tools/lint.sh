@@ -32,7 +32,7 @@ tidy() {
     /^[^ ]/ { if (line) print line; line = "" }
     /^ / && index($1, root) == 1 { line = line ? line " " $1 : $1 }
     END { if (line) print line }' |
-    grep -E "^$PWD/src/(base|tensor|checkpoint|backend|state|model|engine|validation)/" | grep -vE '^[^ ]*_test\.cpp' | sort -u |
+    grep -E "^$PWD/src/(base|tensor|checkpoint|backend|state|model|engine|validation)/" | grep -vE '^[^ ]*(_test\.cpp|\.cu)( |$)' | sort -u |
     xargs -P "$(nproc)" -d '\n' -I {} bash -c "tidy_one $(printf '%q %q' "$build" "$cache") {}"
 }
 

@@ -108,7 +108,9 @@ TEST_P(SampleConformance, MasksAndGivenTokensAreAsInSampleRow) {
           sample_row({&logits.at(r, 0), std::size_t(vocab)}, rows[std::size_t(r)], ids, logprobs);
       EXPECT_EQ(found.tokens.at(r, 0), expected.token) << "wish " << r;
       EXPECT_NEAR(found.logprobs.at(r, 0), expected.logprob, 1e-5) << "wish " << r;
-      if (!rows[std::size_t(r)].allowed.empty()) EXPECT_EQ(found.tokens.at(r, 0) % 3, 1);
+      if (!rows[std::size_t(r)].allowed.empty()) {
+        EXPECT_EQ(found.tokens.at(r, 0) % 3, 1);
+      }
     }
   }
 }
