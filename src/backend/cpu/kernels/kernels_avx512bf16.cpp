@@ -14,40 +14,16 @@
 namespace strata {
 namespace {
 
-// Each builds on those before it.
 // clang-format off
 #include "backend/cpu/kernels/vector_avx512.inc.h"
 #include "backend/cpu/kernels/activations_bf16.inc.h"
-#include "backend/cpu/kernels/matmul.inc.h"
+#include "backend/cpu/kernels/kernels.inc.h"
 #include "backend/cpu/kernels/matmul_bf16.inc.h"
-#include "backend/cpu/kernels/elementwise.inc.h"
-#include "backend/cpu/kernels/mamba.inc.h"
-#include "backend/cpu/kernels/attention.inc.h"
-#include "backend/cpu/kernels/packing.inc.h"
 // clang-format on
 
 }  // namespace
 
-const KernelTable kAvx512Bf16Kernels = {
-    sizeof(Activation),
-    {matmul<F32Tiles>, matmul_pairs<Bf16Pairs>, matmul_pairs<Fp8Pairs>, matmul_pairs<Nvfp4Pairs>},
-    dots,
-    round_activations,
-    relu_squared_activations,
-    round_bf16,
-    add,
-    relu_squared,
-    rms_norm,
-    gated_rms_norm,
-    weighted_sum,
-    conv,
-    scan,
-    attend,
-    transpose,
-    widen_bf16,
-    transpose_bytes,
-    part_even_from_odd,
-    has_nan_code,
-};
+constinit const KernelTable kAvx512Bf16Kernels =
+    table_with(matmul<F32Tiles>, matmul_pairs<Bf16Pairs>, matmul_pairs<Fp8Pairs>, matmul_pairs<Nvfp4Pairs>);
 
 }  // namespace strata

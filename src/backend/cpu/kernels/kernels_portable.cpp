@@ -8,39 +8,15 @@
 namespace strata {
 namespace {
 
-// Each builds on those before it.
 // clang-format off
 #include "backend/cpu/kernels/vector_portable.inc.h"
 #include "backend/cpu/kernels/activations_f32.inc.h"
-#include "backend/cpu/kernels/matmul.inc.h"
-#include "backend/cpu/kernels/elementwise.inc.h"
-#include "backend/cpu/kernels/mamba.inc.h"
-#include "backend/cpu/kernels/attention.inc.h"
-#include "backend/cpu/kernels/packing.inc.h"
+#include "backend/cpu/kernels/kernels.inc.h"
 // clang-format on
 
 }  // namespace
 
-const KernelTable kPortableKernels = {
-    sizeof(Activation),
-    {matmul<F32Tiles>, matmul<Bf16Tiles>, matmul<Fp8Tiles>, matmul<Nvfp4Tiles>},
-    dots,
-    round_activations,
-    relu_squared_activations,
-    round_bf16,
-    add,
-    relu_squared,
-    rms_norm,
-    gated_rms_norm,
-    weighted_sum,
-    conv,
-    scan,
-    attend,
-    transpose,
-    widen_bf16,
-    transpose_bytes,
-    part_even_from_odd,
-    has_nan_code,
-};
+constinit const KernelTable kPortableKernels =
+    table_with(matmul<F32Tiles>, matmul<Bf16Tiles>, matmul<Fp8Tiles>, matmul<Nvfp4Tiles>);
 
 }  // namespace strata
