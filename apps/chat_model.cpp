@@ -75,12 +75,11 @@ MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, c
                                       std::to_string(longest));
   }
   options.context = machine.context > 0 ? machine.context : std::min(longest, kDefaultContext);
-  const std::int64_t available = backend.available_memory().value_or(available_memory());
   // Room for a copy of a partly filled page for each state that is set aside.
   const auto plan = [&] {
     options.kv_tokens =
         (options.max_sequences * StateLayout::pages_for(options.context) + options.spare_slots) * kPageSize;
-    return plan_memory(skeleton.weight_bytes, *skeleton.model, backend, options, available);
+    return plan_memory(skeleton.weight_bytes, *skeleton.model, backend, options, skeleton.available);
   };
   MemoryPlan result = plan();
   if (machine.context == 0 && !result.fits() && result.largest_context > 0) {
