@@ -207,10 +207,11 @@ void CheckpointWeights::check_declaration(const std::string& name, const LinearW
 
 std::vector<const TensorEntry*> CheckpointWeights::unused(const std::vector<std::string>& ignored) const {
   std::vector<const TensorEntry*> result;
-  for (const auto& entry : entries_) {
-    const bool skip = std::any_of(ignored.begin(), ignored.end(),
-                                  [&](const std::string& prefix) { return entry.first.starts_with(prefix); });
-    if (!skip && !used_.contains(entry.second)) result.push_back(entry.second);
+  for (const TensorEntry& entry : checkpoint_.tensors()) {
+    if (used_.contains(&entry)) continue;
+    const std::string name = canonical_name(entry.name);
+    if (std::none_of(ignored.begin(), ignored.end(), [&](const auto& prefix) { return name.starts_with(prefix); }))
+      result.push_back(&entry);
   }
   return result;
 }

@@ -1,10 +1,10 @@
 // A checkpoint's tensors under canonical names, put together into weights of a known shape.
 #pragma once
 
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
@@ -53,8 +53,8 @@ class CheckpointWeights {
   [[noreturn]] void fail(const TensorEntry& entry, const std::string& message) const;
 
   const Checkpoint& checkpoint_;
-  std::map<std::string, const TensorEntry*, std::less<>> entries_;
-  std::set<const TensorEntry*> used_;
+  std::unordered_map<std::string, const TensorEntry*> entries_;  // by canonical name
+  std::unordered_set<const TensorEntry*> used_;
   std::vector<std::string> contradictions_;
 };
 

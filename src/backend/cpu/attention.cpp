@@ -21,20 +21,6 @@ void store_row(const float* from, float scale, DType dtype, std::int64_t n, std:
   }
 }
 
-struct E4m3Values {
-  float value[256];
-  E4m3Values() {
-    for (int code = 0; code < 256; ++code) value[code] = decode_e4m3(static_cast<std::uint8_t>(code));
-  }
-};
-
-// A row of the cache as f32.
-void load_row(const KernelTable& kernels, const std::byte* from, float scale, DType dtype, std::int64_t n, float* to) {
-  if (dtype == DType::bf16) return kernels.widen_bf16(reinterpret_cast<const std::uint16_t*>(from), to, n);
-  static const E4m3Values decoded;
-  for (std::int64_t i = 0; i < n; ++i) to[i] = decoded.value[std::to_integer<std::uint8_t>(from[i])] * scale;
-}
-
 void check_cache(const KvPages& cache) {
   CHECK(cache.dtype == DType::bf16 || cache.dtype == DType::f8_e4m3, "keys and values are bf16 or e4m3");
   CHECK(cache.head_dim <= kMaxHeadDim, "a head of more than 512 dimensions");
@@ -68,27 +54,35 @@ class BlockAttention {
   BlockAttention(const KernelTable& kernels, const KvPages& cache, float scale, float* scratch)
       : kernels_(kernels),
         cache_(cache),
-        scale_(scale),
-        keys_(scratch),
-        values_(keys_ + kMaxHeadDim * kKeyBlock),
-        queries_(values_ + kMaxHeadDim * kKeyBlock) {}
+        score_scale_(cache.dtype == DType::bf16 ? scale : scale * cache.k_scale * kE4m3Divisor),
+        value_scale_(cache.dtype == DType::bf16 ? 1.0f : cache.v_scale * kE4m3Divisor),
+        even_dim_((cache.head_dim + 1) / 2 * 2),
+        keys_(reinterpret_cast<std::uint32_t*>(scratch)),
+        rows_(reinterpret_cast<std::uint16_t*>(keys_ + kMaxHeadDim / 2 * kKeyBlock)),
+        queries_(reinterpret_cast<std::byte*>(rows_ + kMaxHeadDim * kKeyBlock)) {}
 
   void run(const QueryItem& item, ConstMatrix q, Matrix out) {
     begin(item, q, out);
+    const std::int64_t queries = item.tokens * item.heads;
     const std::int64_t end = item.sequence->position + item.token + item.tokens;  // positions that the last one sees
-    for (std::int64_t page = 0; page * cache_.page_size < end; ++page) {
-      const std::int64_t keys = std::min(cache_.page_size, end - page * cache_.page_size);
-      for (std::int64_t first = 0; first < keys; first += kKeyBlock) {
-        const std::int64_t count = std::min(kKeyBlock, keys - first);
-        load_block(item.sequence->pages[static_cast<std::size_t>(page)], item.kv_head, first, count);
-        for (std::int64_t i = 0; i < item.tokens * item.heads; ++i)
-          states_[i].visible = std::clamp<std::int64_t>(
-              item.sequence->position + item.token + i / item.heads + 1 - page * cache_.page_size - first, 0, count);
-        kernels_.attend({keys_, values_, kKeyBlock, count, cache_.head_dim}, scale_, states_, item.tokens * item.heads);
+    for (std::int64_t position = 0; position < end;) {
+      const std::int64_t next = next_block(position);
+      KeyBlock block = block_of(place_of(item, position), std::min(next, end) - position);
+      if (next < end) {
+        const Place place = place_of(item, next);
+        block.next_keys = rows_at(place, 0);
+        block.next_values = rows_at(place, 1);
+        block.row_bytes = cache_.head_dim * size_of(cache_.dtype);
       }
+      for (std::int64_t i = 0; i < queries; ++i)
+        states_[i].visible = std::clamp<std::int64_t>(
+            item.sequence->position + item.token + i / item.heads + 1 - position, 0, block.count);
+      kernels_.attend(block, score_scale_, states_, queries);
+      position = next;
     }
-    for (std::int64_t i = 0; i < item.tokens * item.heads; ++i)
-      for (std::int64_t d = 0; d < cache_.head_dim; ++d) states_[i].values[d] /= states_[i].total;
+    for (std::int64_t i = 0; i < queries; ++i)
+      for (std::int64_t d = 0; d < cache_.head_dim; ++d)
+        states_[i].values[d] = states_[i].values[d] / states_[i].total * value_scale_;
   }
 
  private:
@@ -96,32 +90,76 @@ class BlockAttention {
     for (std::int64_t i = 0; i < item.tokens * item.heads; ++i) {
       const std::int64_t row = item.sequence->first_row + item.token + i / item.heads;
       const std::int64_t column = (item.head + i % item.heads) * cache_.head_dim;
-      float* query = queries_ + i * kMaxHeadDim;
-      kernels_.round_bf16(q.row<float>(row) + column, query, cache_.head_dim);
+      std::byte* query = queries_ + i * even_dim_ * kernels_.activation_bytes;
+      kernels_.round_activations(q.row<float>(row) + column, cache_.head_dim, even_dim_, query);
       states_[i] = {query, out.row<float>(row) + column, -std::numeric_limits<float>::infinity(), 0, 0};
       std::fill_n(states_[i].values, cache_.head_dim, 0.0f);
     }
   }
 
-  // Keys [first, first + count) of a page as f32 by dimension, lanes behind `count` zero; values row by row.
-  void load_block(std::int64_t page, std::int64_t head, std::int64_t first, std::int64_t count) {
-    const std::int64_t dim = cache_.head_dim, element = size_of(cache_.dtype);
-    const auto row_of = [&](std::int64_t part, std::int64_t j) {
-      return cache_.data.get() + (page_offset(cache_, page, part, head) + (first + j) * dim) * element;
-    };
-    for (std::int64_t j = 0; j < count; ++j)  // values_ as a place for the keys' rows, before it holds values
-      load_row(kernels_, row_of(0, j), cache_.k_scale, cache_.dtype, dim, values_ + j * dim);
-    const std::int64_t lanes = (count + 15) / 16 * 16;
-    std::fill(values_ + count * dim, values_ + lanes * dim, 0.0f);
-    kernels_.transpose(values_, lanes, dim, keys_, kKeyBlock);
-    for (std::int64_t j = 0; j < count; ++j)
-      load_row(kernels_, row_of(1, j), cache_.v_scale, cache_.dtype, dim, values_ + j * dim);
+  struct Place {
+    std::int64_t page = 0, head = 0, first = 0;  // within the page
+  };
+  Place place_of(const QueryItem& item, std::int64_t position) const {
+    return {item.sequence->pages[static_cast<std::size_t>(position / cache_.page_size)], item.kv_head,
+            position % cache_.page_size};
+  }
+
+  // Blocks begin anew with every page.
+  std::int64_t next_block(std::int64_t position) const {
+    const std::int64_t left = cache_.page_size - position % cache_.page_size;
+    return position + std::min(kKeyBlock, left);
+  }
+
+  // Keys (part 0) or values (part 1) from there on.
+  const std::byte* rows_at(const Place& place, std::int64_t part) const {
+    return cache_.data.get() +
+           (page_offset(cache_, place.page, part, place.head) + place.first * cache_.head_dim) * size_of(cache_.dtype);
+  }
+
+  KeyBlock block_of(const Place& place, std::int64_t count) {
+    const std::int64_t dim = cache_.head_dim, lanes = (count + 15) / 16 * 16;
+    const std::byte *key_rows = rows_at(place, 0), *value_rows = rows_at(place, 1);
+    const bool in_place = cache_.dtype == DType::bf16 && dim == even_dim_ && place.first + lanes <= cache_.page_size;
+    const auto* keys = in_place ? reinterpret_cast<const std::uint16_t*>(key_rows) : pad_rows(key_rows, count);
+    kernels_.transpose(reinterpret_cast<const float*>(keys), lanes, even_dim_ / 2, reinterpret_cast<float*>(keys_),
+                       kKeyBlock);
+    KeyBlock block{keys_, rows_, kKeyBlock, count, dim};
+    if (cache_.dtype == DType::bf16)
+      block.values = reinterpret_cast<const std::uint16_t*>(value_rows);
+    else
+      widen(value_rows, count * dim, rows_);
+    return block;
+  }
+
+  // `count` rows of the cache as bf16, an even number of dimensions each.
+  const std::uint16_t* pad_rows(const std::byte* from, std::int64_t count) {
+    const std::int64_t dim = cache_.head_dim;
+    if (dim == even_dim_) {
+      widen(from, count * dim, rows_);
+      return rows_;
+    }
+    for (std::int64_t j = 0; j < count; ++j, from += dim * size_of(cache_.dtype)) {
+      widen(from, dim, rows_ + j * even_dim_);
+      rows_[(j + 1) * even_dim_ - 1] = 0;
+    }
+    return rows_;
+  }
+
+  void widen(const std::byte* from, std::int64_t n, std::uint16_t* to) const {
+    if (cache_.dtype == DType::bf16)
+      std::memcpy(to, from, static_cast<std::size_t>(2 * n));
+    else
+      kernels_.e4m3_to_bf16(reinterpret_cast<const unsigned char*>(from), to, n);
   }
 
   const KernelTable& kernels_;
   const KvPages& cache_;
-  const float scale_;
-  float *keys_, *values_, *queries_;
+  const float score_scale_, value_scale_;
+  const std::int64_t even_dim_;
+  std::uint32_t* keys_;  // a block's, by pairs of dimensions
+  std::uint16_t* rows_;  // a block's keys, then its values, where the cache's own won't do
+  std::byte* queries_;
   QueryState states_[kQueryBlock];
 };
 

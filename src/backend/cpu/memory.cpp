@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
@@ -15,6 +16,8 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::align_val_t kAlignment{256};
+// From this size on memory is mapped: the kernel's zeros come page by page, from the thread that first writes there.
+constexpr std::size_t kMapped = std::size_t{128} << 10;
 
 [[noreturn]] void fail(std::int64_t bytes) {
   throw Error(ErrorCode::out_of_memory, "this machine has no " + std::to_string(bytes) + " bytes (" +
@@ -27,18 +30,20 @@ constexpr std::align_val_t kAlignment{256};
 Buffer allocate_host(std::int64_t bytes) {
   CHECK(bytes >= 0, "a negative size");
   const auto size = static_cast<std::size_t>(bytes);
-  if (size < kHugePage) {
+  if (size < kMapped) {
     void* memory = ::operator new(size == 0 ? 1 : size, kAlignment, std::nothrow);
     if (!memory) fail(bytes);
     std::memset(memory, 0, size);
     return Buffer(static_cast<std::byte*>(memory), [](std::byte* p) { ::operator delete(p, kAlignment); });
   }
-  const std::size_t mapped = size + kHugePage;  // room to start on a huge page
+  // Whole huge pages, the last one too if half of it is used; a wish: without them it is only slower.
+  const std::size_t huge = (size + kHugePage / 2) / kHugePage * kHugePage;
+  const std::size_t mapped = std::max(size, huge) + kHugePage;  // room to start on a huge page
   void* memory = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail(bytes);
   const auto address = reinterpret_cast<std::uintptr_t>(memory);
   auto* start = reinterpret_cast<std::byte*>((address + kHugePage - 1) / kHugePage * kHugePage);
-  ::madvise(start, size, MADV_HUGEPAGE);  // a wish: without huge pages it is only slower
+  ::madvise(start, huge, MADV_HUGEPAGE);
   return Buffer(start, [memory, mapped](std::byte*) { ::munmap(memory, mapped); });
 }
 

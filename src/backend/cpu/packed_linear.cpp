@@ -13,7 +13,9 @@
 namespace strata {
 namespace {
 
-constexpr std::int64_t kStagingBytes = std::int64_t{512} << 10;
+// What a thread reads at a time: fits the second-level cache beside the tiles made of it, lets threads end together,
+// and stays below what malloc maps afresh, page fault by page fault, for every call.
+constexpr std::int64_t kStagingBytes = std::int64_t{96} << 10;
 
 PackedFormat packed_format(const LinearWeight& w) {
   if (std::holds_alternative<Nvfp4Weight>(w)) return PackedFormat::nvfp4;
@@ -97,7 +99,7 @@ void write_row_scales(const KernelTable& kernels, const PackedWeight& w, const s
                       std::int64_t rows, std::byte* tile) {
   float scales[kTileRows] = {};
   for (std::int64_t r = 0; r < rows; ++r) {
-    scales[r] = e4m3 ? w.scale * 256 : w.scale;
+    scales[r] = e4m3 ? w.scale * kE4m3Divisor : w.scale;
     if (e4m3 && kernels.has_nan_code(bytes_of(e4m3 + r * row_bytes), row_bytes))
       scales[r] = std::numeric_limits<float>::quiet_NaN();
   }

@@ -19,7 +19,7 @@ Scratch lay_out_scratch(const WorkLimits& limits, int threads, std::int64_t acti
   const auto row_bytes = [&](std::int64_t width) { return (width * activation_bytes + 63) / 64 * 64 + 64; };
   s.x_bytes = row_bytes(s.width_x);
   s.hidden_x_bytes = row_bytes(s.width_hidden);
-  s.worker_floats = std::max(kMaxHeadDim * (2 * kKeyBlock + kQueryBlock), 2 * limits.experts);
+  s.worker_floats = std::max(kMaxHeadDim * (kKeyBlock + kQueryBlock), 2 * limits.experts);
   const auto take = [&]<class T>(T*& pointer, std::int64_t count) {
     if (base) pointer = reinterpret_cast<T*>(base + s.bytes);
     s.bytes += (count * static_cast<std::int64_t>(sizeof(T)) + 255) / 256 * 256;

@@ -6,6 +6,17 @@ INLINE void broadcast_activation(F16& o, const Activation* x) {
   o.v = _mm512_castsi512_ps(_mm512_set1_epi32(int(std::uint32_t(*x) << 16)));
 }
 
+INLINE __m512bh activation_pair(const Activation* x) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, x, 4);
+  return reinterpret_cast<__m512bh>(_mm512_set1_epi32(int(bits)));
+}
+
+// sum + the lane's pair of bf16 numbers times the two activations at x.
+INLINE F16 add_pair(U16 pair, const Activation* x, F16 sum) {
+  return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(pair.v), activation_pair(x))};
+}
+
 INLINE void store_activations(Activation* to, F16 v, std::int64_t n) {
   const __m512i words = _mm512_srli_epi32(_mm512_castps_si512(to_bf16(v).v), 16);
   _mm512_mask_cvtepi32_storeu_epi16(to, first_lanes(n), words);

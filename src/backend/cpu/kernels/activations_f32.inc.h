@@ -4,6 +4,14 @@ using Activation = float;
 
 INLINE void broadcast_activation(F16& o, const Activation* x) { broadcast(o, *x); }
 
+// sum + the lane's pair of bf16 numbers times the two activations at x.
+INLINE F16 add_pair(U16 pair, const Activation* x, F16 sum) {
+  F16 even, odd;
+  broadcast(even, x[0]);
+  broadcast(odd, x[1]);
+  return fma(bf16_high(pair), odd, fma(bf16_low(pair), even, sum));
+}
+
 // `n` values, then zeros up to `padded`.
 void round_activations(const float* x, std::int64_t n, std::int64_t padded, void* out) {
   auto* to = static_cast<Activation*>(out);

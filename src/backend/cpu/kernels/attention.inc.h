@@ -11,27 +11,27 @@ void transpose(const float* in, std::int64_t rows, std::int64_t dim, float* out,
   }
 }
 
-// Scores of kQueries queries for kVectors vectors of keys, each summed over ascending d.
+// Scores of kQueries queries for kVectors vectors of keys, each summed over pairs of d in ascending order.
 template <int kQueries, int kVectors>
 INLINE void score_keys(const KeyBlock& block, std::int64_t j, float scale, const QueryState* queries,
                        float (*scores)[kKeyBlock]) {
   F16 sum[kQueries][kVectors];
-  const float* query[kQueries];
+  const Activation* query[kQueries];
 #pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
-    query[q] = queries[q].query;
+    query[q] = static_cast<const Activation*>(queries[q].query);
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) sum[q][i] = splat(0.0f);
   }
-  const float* keys = block.keys + j;
-  for (std::int64_t d = 0; d < block.head_dim; ++d, keys += block.keys_stride) {
-    F16 key[kVectors];
+  const unsigned char* keys = reinterpret_cast<const unsigned char*>(block.keys + j);
+  for (std::int64_t d = 0; d < block.head_dim; d += 2, keys += 4 * block.keys_stride) {
+    U16 key[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) load(key[i], keys + 16 * i);
+    for (int i = 0; i < kVectors; ++i) load_words(key[i], keys + 64 * i);
 #pragma GCC unroll 8
     for (int q = 0; q < kQueries; ++q)
 #pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sum[q][i] = fma(key[i], splat(query[q][d]), sum[q][i]);
+      for (int i = 0; i < kVectors; ++i) sum[q][i] = add_pair(key[i], query[q] + d, sum[q][i]);
   }
 #pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q)
@@ -71,27 +71,33 @@ INLINE void add_values(const KeyBlock& block, const QueryState* q, const float (
                        const float* shrink, std::int64_t d) {
   F16 sum[kQueries][kChunks];
   const std::int64_t left = block.head_dim - d;
-#pragma GCC unroll 2
+#pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 8
     for (int c = 0; c < kChunks; ++c) {
       load_n(sum[i][c], q[i].values + d + 16 * c, left - 16 * c);
       sum[i][c] = sum[i][c] * splat(shrink[i]);
     }
-  const float* values = block.values + d;
+  const std::uint16_t* values = block.values + d;
+  std::int64_t ahead = d * block.row_bytes / block.head_dim;
   for (std::int64_t j = 0; j < q[0].visible; ++j, values += block.head_dim) {
+    if (block.next_keys) {
+      __builtin_prefetch(block.next_keys + ahead, 0, 2);
+      __builtin_prefetch(block.next_values + ahead, 0, 2);
+      ahead += block.row_bytes;
+    }
 #pragma GCC unroll 8
     for (int c = 0; c < kChunks; ++c) {
       F16 v;
       if constexpr (kChunks > 1)
-        load(v, values + 16 * c);
+        load_bf16(v, values + 16 * c);
       else
-        load_n(v, values, left);
-#pragma GCC unroll 2
+        v = load_bf16_n(values, left);
+#pragma GCC unroll 8
       for (int i = 0; i < kQueries; ++i) sum[i][c] = fma(splat(weights[i][j]), v, sum[i][c]);
     }
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 8
     for (int c = 0; c < kChunks; ++c) store_n(q[i].values + d + 16 * c, sum[i][c], left - 16 * c);
@@ -114,22 +120,27 @@ INLINE void attend_few(const KeyBlock& block, float scale, QueryState* queries) 
   for (; j + 16 * kScoreVectors <= block.count; j += 16 * kScoreVectors)
     score_keys<kQueries, kScoreVectors>(block, j, scale, queries, scores);
   for (; j < block.count; j += 16) score_keys<kQueries, 1>(block, j, scale, queries, scores);
-  for (int q = 0; q < kQueries; ++q)
+  bool alike = true;
+  for (int q = 0; q < kQueries; ++q) {
     if (queries[q].visible > 0) shrink[q] = weigh(queries[q], scores[q]);
-  for (int q = 0; q < kQueries;) {
-    const std::int64_t visible = queries[q].visible;
-    if (q + 1 < kQueries && visible == queries[q + 1].visible) {
-      if (visible > 0) add_all_values<2>(block, queries + q, scores + q, shrink + q);
-      q += 2;
-    } else {
-      if (visible > 0) add_all_values<1>(block, queries + q, scores + q, shrink + q);
-      ++q;
-    }
+    alike &= queries[q].visible == queries[0].visible;
   }
+  if (alike && queries[0].visible > 0) return add_all_values<kQueries>(block, queries, scores, shrink);
+  for (int q = 0; q < kQueries; ++q)
+    if (queries[q].visible > 0) add_all_values<1>(block, queries + q, scores + q, shrink + q);
 }
 
 void attend(const KeyBlock& block, float scale, QueryState* queries, std::int64_t count) {
-  std::int64_t q = 0;
-  for (; q + kScoreQueries <= count; q += kScoreQueries) attend_few<kScoreQueries>(block, scale, queries + q);
-  for (; q < count; ++q) attend_few<1>(block, scale, queries + q);
+  KeyBlock b = block;
+  constexpr int kHalf = kScoreQueries / 2;
+  for (std::int64_t q = 0; q < count;) {
+    const std::int64_t left = count - q;
+    if (left >= kScoreQueries)
+      attend_few<kScoreQueries>(b, scale, queries + q), q += kScoreQueries;
+    else if (left >= kHalf)
+      attend_few<kHalf>(b, scale, queries + q), q += kHalf;
+    else
+      attend_few<1>(b, scale, queries + q), ++q;
+    b.next_keys = nullptr;  // asked for
+  }
 }

@@ -25,14 +25,6 @@ INLINE F16 exp(F16 x) {
 
 INLINE F16 silu(F16 x) { return x / (splat(1.0f) + exp(splat(0.0f) - x)); }
 
-void round_bf16(const float* x, float* out, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; i += 16) {
-    F16 v;
-    load_n(v, x + i, n - i);
-    store_n(out + i, to_bf16(v), n - i);
-  }
-}
-
 void add(const float* x, float* out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += 16) {
     F16 a, b;
@@ -125,15 +117,22 @@ void dots(const float* x, const float* w, std::int64_t stride, std::int64_t rows
   for (; r < rows; ++r) dots_of<1>(x, w + r * stride, stride, n, out + r);
 }
 
-void widen_bf16(const std::uint16_t* in, float* out, std::int64_t n) {
-  std::int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    F16 v;
-    load_bf16(v, in + i);
-    store(out + i, v);
-  }
-  for (; i < n; ++i) {
-    const std::uint32_t bits = std::uint32_t(in[i]) << 16;
-    __builtin_memcpy(out + i, &bits, 4);
-  }
+INLINE F16 load_bf16_n(const std::uint16_t* p, std::int64_t n) {
+  std::uint16_t padded[16] = {};
+  if (n >= 16)
+    __builtin_memcpy(padded, p, 32);
+  else
+    __builtin_memcpy(padded, p, 2 * std::size_t(n));
+  F16 v;
+  load_bf16(v, padded);
+  return v;
+}
+
+// Values that are bf16 already.
+INLINE void store_bf16_n(std::uint16_t* p, F16 v, std::int64_t n) {
+  float values[16];
+  store(values, v);
+  std::uint32_t bits[16];
+  __builtin_memcpy(bits, values, 64);
+  for (int i = 0; i < 16 && i < n; ++i) p[i] = std::uint16_t(bits[i] >> 16);
 }

@@ -1,6 +1,7 @@
 // The kernels of one instruction set as plain functions over plain pointers, and the layout of packed weights.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace strata {
@@ -17,9 +18,11 @@ inline constexpr int kPackedFormats = 4;
 ///   nvfp4  u32 [2][16 lanes], 8 codes each: from the low bits up those of k = 0, 2, 4, 6, then 1, 3, 5, 7, so that
 ///          a shift puts a pair of k where bf16 pairs have theirs; behind all blocks' codes the block scales,
 ///          e4m3 [blocks][16 lanes]
-/// The row scale holds what multiplies the finished sum: per-tensor scales, and 256 where e4m3 is involved (kernels
-/// decode e4m3 / 256, which is exact). It is NaN where a row holds a NaN code, so that kernels need not look for one.
+/// The row scale holds what multiplies the finished sum: per-tensor scales, and kE4m3Divisor where e4m3 is involved. It
+/// is NaN where a row holds a NaN code, so that kernels need not look for one.
 inline constexpr std::int64_t kTileRows = 16;
+/// Kernels decode e4m3 / 256, which is exact.
+inline constexpr float kE4m3Divisor = 256;
 inline constexpr std::int64_t kTileDepth = 16;
 inline constexpr std::int64_t kTileHeader = kTileRows * 4;
 
@@ -69,21 +72,25 @@ struct ScanPart {
   std::int64_t rows = 0, state_size = 0;
 };
 
-/// Keys and values of a block of positions, as attention reads them: f32, keys by dimension, so that a lane is a key.
+/// Keys and values of a block of positions, as attention reads them: bf16, keys by pairs of dimensions, so that a lane
+/// is a key and 32 bits are two of its dimensions, the even one in the low half.
 struct KeyBlock {
-  const float* keys = nullptr;    // [head_dim, keys_stride]
-  const float* values = nullptr;  // [count, head_dim]
+  const std::uint32_t* keys = nullptr;    // [(head_dim + 1) / 2, keys_stride]; what lies behind `count` doesn't matter
+  const std::uint16_t* values = nullptr;  // [count, head_dim]
   std::int64_t keys_stride = 0, count = 0, head_dim = 0;
+  /// Where the next block's rows lie in the cache, `row_bytes` each: asked for while this one is computed.
+  const std::byte *next_keys = nullptr, *next_values = nullptr;  // nullptr: there is none
+  std::int64_t row_bytes = 0;
 };
 
 /// One query's running softmax: the largest score, the sum of weights, and the weighted values.
 struct QueryState {
-  const float* query = nullptr;  // [head_dim]
-  float* values = nullptr;       // [head_dim]
+  const void* query = nullptr;  // [head_dim] as round_activations left it, padded with a zero to an even number
+  float* values = nullptr;      // [head_dim]
   float largest = 0, total = 0;
   std::int64_t visible = 0;  // keys of the block that it sees
 };
-/// Keys of a block are a multiple of 16, at most this.
+/// The most keys of a block.
 inline constexpr std::int64_t kKeyBlock = 64;
 
 /// Every function's result for a row, channel or query depends on its own inputs alone, bit for bit.
@@ -97,8 +104,6 @@ struct KernelTable {
   void (*round_activations)(const float* x, std::int64_t n, std::int64_t padded, void* out);
   /// The same of max(0, x)^2, without padding.
   void (*relu_squared_activations)(const float* x, std::int64_t n, void* out);
-  /// x rounded to bf16, kept as f32.
-  void (*round_bf16)(const float* x, float* out, std::int64_t n);
   void (*add)(const float* x, float* out, std::int64_t n);
   void (*relu_squared)(const float* x, float* out, std::int64_t n);
   void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, float* out);
@@ -112,8 +117,8 @@ struct KernelTable {
   void (*attend)(const KeyBlock& block, float scale, QueryState* queries, std::int64_t count);
   /// out[d][j] = in[j][d] for `rows` rows of `dim` words, rows a multiple of 16; rows of `out` are out_stride apart.
   void (*transpose)(const float* in, std::int64_t rows, std::int64_t dim, float* out, std::int64_t out_stride);
-  /// bf16 as f32.
-  void (*widen_bf16)(const std::uint16_t* in, float* out, std::int64_t n);
+  /// e4m3 / kE4m3Divisor as bf16, exactly.
+  void (*e4m3_to_bf16)(const unsigned char* in, std::uint16_t* out, std::int64_t n);
   /// out[k][lane] = in[lane][k] for the bytes of 16 rows.
   void (*transpose_bytes)(const unsigned char* in, std::int64_t row_bytes, unsigned char* out);
   /// In each of `n` words of 8 NVFP4 codes: even columns to the low half, odd ones to the high half.

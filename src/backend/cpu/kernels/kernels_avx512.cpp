@@ -17,6 +17,7 @@ namespace {
 // clang-format off
 #include "backend/cpu/kernels/vector_avx512.inc.h"
 #include "backend/cpu/kernels/activations_f32.inc.h"
+#include "backend/cpu/kernels/e4m3.inc.h"
 #include "backend/cpu/kernels/kernels.inc.h"
 // clang-format on
 

@@ -17,6 +17,7 @@ namespace {
 // clang-format off
 #include "backend/cpu/kernels/vector_avx512.inc.h"
 #include "backend/cpu/kernels/activations_bf16.inc.h"
+#include "backend/cpu/kernels/e4m3_vbmi.inc.h"
 #include "backend/cpu/kernels/kernels.inc.h"
 #include "backend/cpu/kernels/matmul_bf16.inc.h"
 // clang-format on

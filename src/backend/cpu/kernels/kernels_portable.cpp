@@ -11,6 +11,7 @@ namespace {
 // clang-format off
 #include "backend/cpu/kernels/vector_portable.inc.h"
 #include "backend/cpu/kernels/activations_f32.inc.h"
+#include "backend/cpu/kernels/e4m3.inc.h"
 #include "backend/cpu/kernels/kernels.inc.h"
 // clang-format on
 

@@ -1,25 +1,5 @@
 // The causal convolution and the scan of Mamba-2.
 
-INLINE F16 load_state_bf16(const std::uint16_t* p, std::int64_t n) {
-  std::uint16_t padded[16] = {};
-  if (n >= 16)
-    __builtin_memcpy(padded, p, 32);
-  else
-    __builtin_memcpy(padded, p, 2 * std::size_t(n));
-  F16 v;
-  load_bf16(v, padded);
-  return v;
-}
-
-// Values that are bf16 already.
-INLINE void store_state_bf16(std::uint16_t* p, F16 v, std::int64_t n) {
-  float values[16];
-  store(values, v);
-  std::uint32_t bits[16];
-  __builtin_memcpy(bits, values, 64);
-  for (int i = 0; i < 16 && i < n; ++i) p[i] = std::uint16_t(bits[i] >> 16);
-}
-
 constexpr std::int64_t kConvChannels = 128;
 
 // Taps by position, so that a lane is a channel: out[k][channel] = kernel[channel][k].
@@ -38,7 +18,7 @@ INLINE void conv_channels(const ConvPart& c, float (*taps)[kConvChannels], float
   load_taps<kWidth>(c, taps, width);
   for (std::int64_t j = 0; j + 1 < width; ++j)
     for (std::int64_t i = 0; i < c.channels; i += 16)
-      store(recent[j + 1] + i, load_state_bf16(c.state + j * c.all_channels + c.first + i, c.channels - i));
+      store(recent[j + 1] + i, load_bf16_n(c.state + j * c.all_channels + c.first + i, c.channels - i));
   std::int64_t newest = 0;
   for (std::int64_t t = 0; t < c.count; ++t) {
     for (std::int64_t i = 0; i < c.channels; i += 16) {
@@ -63,7 +43,7 @@ INLINE void conv_channels(const ConvPart& c, float (*taps)[kConvChannels], float
     for (std::int64_t i = 0; i < c.channels; i += 16) {
       F16 v;
       load(v, recent[(newest + 1 + j) % width] + i);
-      store_state_bf16(c.state + j * c.all_channels + c.first + i, v, c.channels - i);
+      store_bf16_n(c.state + j * c.all_channels + c.first + i, v, c.channels - i);
     }
 }
 

@@ -7,11 +7,6 @@
 using Weights = __m512bh;  // of 16 rows, a pair of k each
 
 INLINE Weights weights_of(__m512i bits) { return reinterpret_cast<Weights>(bits); }
-INLINE Weights activation_pair(const Activation* x) {
-  std::uint32_t bits;
-  __builtin_memcpy(&bits, x, 4);
-  return weights_of(_mm512_set1_epi32(int(bits)));
-}
 INLINE __m512i load_bits(const unsigned char* p) { return _mm512_loadu_si512(p); }
 
 // Each format's `weights` hands body(pair, i, weights) block `block` of kTiles tiles, `stride` bytes apart.
@@ -28,26 +23,6 @@ struct Bf16Pairs {
   }
 };
 
-// Both bytes of e4m3 / 256 as bf16, by the seven bits under the sign.
-struct E4m3Bytes {
-  alignas(64) unsigned char high[128], low[128];
-};
-constexpr E4m3Bytes make_e4m3_bytes() {
-  E4m3Bytes table{};
-  for (int code = 0; code < 128; ++code) {
-    int exponent = code >> 3, mantissa = code & 7;
-    if (exponent == 0 && mantissa > 0) {
-      for (exponent = 1; mantissa < 8; mantissa *= 2) --exponent;
-      mantissa -= 8;
-    }
-    const int bits = code == 0 ? 0 : ((exponent - 7 - 8 + 127) << 7) | (mantissa << 4);
-    table.high[code] = static_cast<unsigned char>(bits >> 8);
-    table.low[code] = static_cast<unsigned char>(bits & 0xff);
-  }
-  return table;
-}
-alignas(64) constexpr E4m3Bytes kE4m3Bytes = make_e4m3_bytes();
-
 struct Fp8Pairs {
   static constexpr bool kScaled = false, kIsPanel = false;
   static constexpr int kStreamTiles = 4, kStreamRows = 4;
@@ -59,19 +34,13 @@ struct Fp8Pairs {
         _mm512_set_epi8(63, 47, 62, 46, 61, 45, 60, 44, 31, 15, 30, 14, 29, 13, 28, 12, 59, 43, 58, 42, 57, 41, 56, 40,
                         27, 11, 26, 10, 25, 9, 24, 8, 55, 39, 54, 38, 53, 37, 52, 36, 23, 7, 22, 6, 21, 5, 20, 4, 51,
                         35, 50, 34, 49, 33, 48, 32, 19, 3, 18, 2, 17, 1, 16, 0);
-    const __m512i high0 = load_bits(kE4m3Bytes.high), high1 = load_bits(kE4m3Bytes.high + 64);
-    const __m512i low0 = load_bits(kE4m3Bytes.low), low1 = load_bits(kE4m3Bytes.low + 64);
-    const __m512i sign = _mm512_set1_epi8(char(0x80));
 #pragma GCC unroll 4
     for (int four = 0; four < 4; ++four)
 #pragma GCC unroll 4
       for (int i = 0; i < kTiles; ++i) {
-        const __m512i codes = _mm512_permutexvar_epi8(order, load_bits(block + i * stride + 64 * four));
-        const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);
-        const __m512i high =
-            _mm512_ternarylogic_epi32(_mm512_permutex2var_epi8(high0, codes, high1), codes, sign, 0xf8);
-        body(2 * four, i, weights_of(_mm512_unpacklo_epi8(low, high)));
-        body(2 * four + 1, i, weights_of(_mm512_unpackhi_epi8(low, high)));
+        const Bf16Bytes bytes = e4m3_bytes(_mm512_permutexvar_epi8(order, load_bits(block + i * stride + 64 * four)));
+        body(2 * four, i, weights_of(_mm512_unpacklo_epi8(bytes.low, bytes.high)));
+        body(2 * four + 1, i, weights_of(_mm512_unpackhi_epi8(bytes.low, bytes.high)));
       }
   }
 };

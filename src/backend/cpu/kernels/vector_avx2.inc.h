@@ -8,7 +8,7 @@ struct U8 {
 };
 typedef std::uint32_t Words256 __attribute__((vector_size(32)));
 
-constexpr int kStreamRows = 4, kDotRows = 4, kScoreQueries = 2, kScoreVectors = 2, kValueChunks = 4;
+constexpr int kStreamRows = 4, kDotRows = 4, kScoreQueries = 2, kScoreVectors = 2, kValueChunks = 2;
 constexpr std::int64_t kPrefetchAhead = 2048;
 constexpr int stream_tiles_of(int rows) { return rows <= 2 ? 2 : 1; }
 constexpr int kNativeLanes = 8;

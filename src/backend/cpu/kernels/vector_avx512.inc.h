@@ -9,7 +9,7 @@ struct U16 {
 typedef std::uint32_t Words512 __attribute__((vector_size(64)));
 
 constexpr int kNativeLanes = 16;
-constexpr int kStreamRows = 12, kDotRows = 8, kScoreQueries = 4, kScoreVectors = 4, kValueChunks = 8;
+constexpr int kStreamRows = 12, kDotRows = 8, kScoreQueries = 8, kScoreVectors = 2, kValueChunks = 2;
 constexpr std::int64_t kPrefetchAhead = 2048;
 constexpr int stream_tiles_of(int rows) { return rows == 1 ? 4 : rows <= 4 ? 2 : 1; }
 
