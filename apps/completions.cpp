@@ -12,12 +12,14 @@ struct Flag {
   std::vector<std::string> names;  // with their dashes
   std::string help;
   bool takes_value = false;
+  bool takes_folder = false;
   std::vector<std::string> values;  // what it may be, if that is known
 };
 
 struct Command {
   std::string name, help;
   std::vector<Flag> flags;
+  bool takes_folders = false;  // its arguments are folders, not files
 };
 
 /// The first sentence, or up to a remark in brackets, in one line.
@@ -44,18 +46,27 @@ Flag describe(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) flag.names.push_back("-" + name);
   flag.help = brief(option.get_description());
   flag.takes_value = option.get_items_expected_max() > 0;
+  flag.takes_folder = option.check_lname("model");
   flag.values = members(option.get_type_name());
   return flag;
+}
+
+/// Whether the argument is a model or another folder.
+bool is_folder(const CLI::Option& argument) {
+  const std::string name = argument.get_name(true);
+  return name == "MODEL" || name.ends_with("_DIR");
 }
 
 std::vector<Command> commands_of(const CLI::App& program) {
   std::vector<Command> commands;
   for (const CLI::App* app : program.get_subcommands([](const CLI::App*) { return true; })) {
-    Command command{app->get_name(), brief(app->get_description()), {}};
+    Command command{app->get_name(), brief(app->get_description()), {}, false};
     for (const CLI::Option* option : app->get_options()) {
       if (option->nonpositional()) command.flags.push_back(describe(*option));
+      if (option->get_positional() && is_folder(*option)) command.takes_folders = true;
     }
-    if (command.name == "completions") command.flags.push_back({{"bash", "zsh", "fish"}, "The shell", false, {}});
+    if (command.name == "completions")
+      command.flags.push_back({{"bash", "zsh", "fish"}, "The shell", false, false, {}});
     commands.push_back(std::move(command));
   }
   return commands;
@@ -81,6 +92,9 @@ std::string fish_quoted(const std::string& text) {
   return out + "'";
 }
 
+/// For bash to complete to folders where the function finds no word.
+const std::string kBashFolders = "compopt -o dirnames +o default";
+
 std::string bash_script(const std::vector<Command>& commands) {
   std::vector<std::string> names;
   for (const Command& c : commands) names.push_back(c.name);
@@ -98,11 +112,13 @@ std::string bash_script(const std::vector<Command>& commands) {
       "  case \"$command:$before\" in\n";
   for (const Command& c : commands) {
     for (const Flag& f : c.flags) {
-      if (f.values.empty()) continue;
+      if (f.values.empty() && !f.takes_folder) continue;
       std::vector<std::string> patterns;
       for (const std::string& name : f.names) patterns.push_back(c.name + ":" + name);
-      script += "    " + joined(patterns, "|") + ") COMPREPLY=($(compgen -W " + quoted(joined(f.values, " ")) +
-                " -- \"$current\")); return ;;\n";
+      script += "    " + joined(patterns, "|") + ") " +
+                (f.takes_folder ? kBashFolders
+                                : "COMPREPLY=($(compgen -W " + quoted(joined(f.values, " ")) + " -- \"$current\"))") +
+                "; return ;;\n";
     }
   }
   script += "  esac\n  case \"$command\" in\n";
@@ -111,8 +127,9 @@ std::string bash_script(const std::vector<Command>& commands) {
     for (const Flag& f : c.flags) words.insert(words.end(), f.names.begin(), f.names.end());
     if (words.empty()) continue;
     const std::string condition = c.name == "completions" ? "" : "[[ $current == -* ]] && ";
-    script += "    " + c.name + ") " + condition + "COMPREPLY=($(compgen -W " + quoted(joined(words, " ")) +
-              " -- \"$current\")) ;;\n";
+    script += "    " + c.name + ") ";
+    if (c.takes_folders) script += "[[ $current == -* ]] || " + kBashFolders + "\n      ";
+    script += condition + "COMPREPLY=($(compgen -W " + quoted(joined(words, " ")) + " -- \"$current\")) ;;\n";
   }
   return script + "  esac\n}\ncomplete -o default -F _strata strata\n";
 }
@@ -151,12 +168,13 @@ std::string zsh_script(const std::vector<Command>& commands) {
     script += "      _arguments";
     for (const Flag& f : c.flags) {
       const std::string value = !f.takes_value     ? ""
+                                : f.takes_folder   ? ":folder:_files -/"
                                 : f.values.empty() ? ":value:_files"
                                                    : ":value:(" + joined(f.values, " ") + ")";
       for (const std::string& name : f.names)
         script += " \\\n        " + quoted(name + "[" + zsh_text(f.help) + "]" + value);
     }
-    script += " \\\n        '*:file:_files' ;;\n";
+    script += c.takes_folders ? " \\\n        '*:folder:_files -/' ;;\n" : " \\\n        '*:file:_files' ;;\n";
   }
   return script +
          "  esac\n}\nif [ \"$funcstack[1]\" = _strata ]; then _strata \"$@\"; else compdef _strata strata; fi\n";
@@ -167,6 +185,7 @@ std::string fish_script(const std::vector<Command>& commands) {
   for (const Command& c : commands) {
     script += "complete -c strata -n __fish_use_subcommand -f -a " + c.name + " -d " + fish_quoted(c.help) + "\n";
     const std::string here = "complete -c strata -n '__fish_seen_subcommand_from " + c.name + "'";
+    if (c.takes_folders) script += here + " -f -a '(__fish_complete_directories)'\n";
     for (const Flag& f : c.flags) {
       if (c.name == "completions" && !f.names.empty() && f.names[0] == "bash") {
         script += here + " -f -a 'bash zsh fish'\n";
@@ -176,7 +195,10 @@ std::string fish_script(const std::vector<Command>& commands) {
       for (const std::string& name : f.names) {
         line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
       }
-      if (f.takes_value) line += f.values.empty() ? " -r" : " -x -a " + fish_quoted(joined(f.values, " "));
+      if (f.takes_folder)
+        line += " -x -a '(__fish_complete_directories)'";
+      else if (f.takes_value)
+        line += f.values.empty() ? " -r -F" : " -x -a " + fish_quoted(joined(f.values, " "));
       script += line + " -d " + fish_quoted(f.help) + "\n";
     }
   }
