@@ -55,9 +55,10 @@ std::int64_t wanted_context(const Skeleton& skeleton, const MachineOptions& mach
 
 void add_machine_options(CLI::App& command, MachineOptions& options) {
   add_device_options(command, options);
-  command.add_option("--chunk,--ubatch-size", options.chunk, "Tokens of the prompt that are computed in one step")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
-      ->capture_default_str();
+  command
+      .add_option("--chunk,--ubatch-size", options.chunk,
+                  "Tokens of the prompt that are computed in one step (default: 512, on a GPU 2048)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
   command
       .add_option("-c,--ctx,--ctx-size,--max-model-len", options.context,
                   "Tokens that prompt and answer may have together (default: 32768 or the model's longest, as far as "
@@ -67,7 +68,7 @@ void add_machine_options(CLI::App& command, MachineOptions& options) {
 
 MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, const Backend& backend,
                        const MachineOptions& machine, EngineOptions& options) {
-  options.chunk = std::max(machine.chunk, options.max_sequences);
+  options.chunk = std::max(machine.chunk > 0 ? machine.chunk : backend.prompt_chunk(), options.max_sequences);
   options.kv_type = kv_cache_type(checkpoint, machine.kv_cache);
   const std::int64_t longest = skeleton.model->max_context();
   if (machine.context > longest) {
@@ -111,7 +112,7 @@ void refuse_unless_fits(const MemoryPlan& plan, const EngineOptions& options) {
 ChatModel::ChatModel(const std::filesystem::path& folder, const MachineOptions& machine, const EngineShape& shape)
     : checkpoint_(Checkpoint::open(folder)) {
   backend_ = make_backend(machine.backend);
-  std::fprintf(stderr, "model     %s, %s\n", folder.c_str(), backend_->description().c_str());
+  std::fprintf(stderr, "model     %s, %s\n", folder.c_str(), describe(*backend_, machine).c_str());
   options_.max_queue = shape.max_queue;
   options_.max_queued_tokens = shape.max_queued_tokens;
   const Skeleton skeleton = bind_skeleton(checkpoint_, *backend_);

@@ -20,7 +20,7 @@ namespace strata {
 
 /// How a model is run; the flags that `run` and `plan` share.
 struct MachineOptions : DeviceOptions {
-  std::int64_t chunk = 512;
+  std::int64_t chunk = 0;    // 0: the backend's prompt_chunk
   std::int64_t context = 0;  // 0: kDefaultContext or the model's longest, as far as it fits
 };
 

@@ -223,6 +223,63 @@ TEST_F(GeneratorTest, SeedGivesTheSameTextAloneAndInACrowd) {
   for (auto& listener : listeners) listener->wait(1);
 }
 
+TEST_F(GeneratorTest, AnswersToOnePromptAreThoseOfAsManyRequests) {
+  GenerationRequest request = ask("Tell me three short stories, of which no two are alike.");
+  request.temperature = 1.0F;
+  request.seed = 7;
+  request.logprobs = true;
+  request.max_tokens = 30;
+  request.n = 5;
+  const std::vector<Answer> together = answers(request);
+  request.n = 1;
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    const Usage& usage = together[i].finished.usage;
+    EXPECT_EQ(usage.cached_tokens, i == 0 ? 0 : usage.prompt_tokens - 1) << "the prompt is computed once";
+    request.seed = together[i].finished.sampling.seed;
+    request.cache_salt = std::to_string(i);
+    const Answer alone = answer(request);
+    EXPECT_EQ(alone.finished.usage.cached_tokens, 0);
+    EXPECT_TRUE(alone.same_text(together[i])) << i;
+  }
+}
+
+TEST_F(GeneratorTest, TellsHowFarThePromptIs) {
+  GenerationRequest request = ask("A question " + std::string(1500, '?'));
+  request.prompt_progress = true;
+  request.max_tokens = 2;
+  PreparedRequest prepared = server().generator->prepare(request);
+  Listener listener;
+  const Generation generation = server().generator->start(std::move(prepared), listener.callback());
+  std::int64_t processed = 0, prompt_tokens = 0;
+  for (const ChoiceEvent& event : listener.wait(1)) {
+    if (const auto* progress = std::get_if<PromptProgressed>(&event.event)) {
+      EXPECT_GT(progress->processed_tokens, processed);
+      processed = progress->processed_tokens;
+      prompt_tokens = progress->prompt_tokens;
+    }
+  }
+  EXPECT_GT(prompt_tokens, 512) << "more than one step";
+  EXPECT_EQ(processed, prompt_tokens);
+}
+
+TEST_F(GeneratorTest, PausedAnswersGoOnWithTheSameText) {
+  GenerationRequest request = ask("Tell me a long story.");
+  request.ignore_eos = true;
+  request.max_tokens = 300;
+  request.logprobs = true;
+  const Answer whole = answer(request);
+  Listener listener;
+  Generation generation = server().generator->start(server().generator->prepare(request), listener.callback());
+  listener.wait_for_events(20);
+  generation.pause(true);
+  answer(ask("What is the capital of France?"));
+  const std::size_t heard = listener.count();
+  answer(ask("What is the capital of Spain?"));
+  EXPECT_EQ(listener.count(), heard) << "nothing comes while it is paused";
+  generation.pause(false);
+  EXPECT_TRUE(collect(listener.wait(1), 0).same_text(whole));
+}
+
 TEST_F(GeneratorTest, NextTurnStartsFromTheLast) {
   GenerationRequest first =
       ask("The first question, which is long enough to be worth remembering: what is the capital of "
@@ -259,6 +316,46 @@ TEST_F(GeneratorTest, ToolLoopStartsFromItsEnd) {
   EXPECT_EQ(end.content, "It is sunny in Rome, 21 degrees.");
   EXPECT_GE(end.finished.usage.cached_tokens,
             call.finished.usage.prompt_tokens + call.finished.usage.completion_tokens - 2);
+}
+
+TEST_F(GeneratorTest, CallsComeBackAsTheModelWroteThem) {
+  GenerationRequest request = ask("Add up some numbers.");
+  Json add = tool("add", "Add numbers.", {{"numbers", {{"type", "array"}, {"items", {{"type", "integer"}}}}}});
+  Json& parameters = add["function"]["parameters"];
+  parameters["properties"]["numbers"].update({{"minItems", 3}, {"maxItems", 3}});
+  parameters["required"] = {"numbers"};
+  std::get<ChatPrompt>(request.prompt).tools = Json::array({add});
+  request.tool_choice = ToolChoice::required;
+  // Blanks that a template wouldn't write.
+  request.logit_bias = {{TokenId{server().tokenizer.encode("\n", {.post_process = false})[0]}, 6.0F}};
+  PreparedRequest prepared = server().generator->prepare(request);
+  Listener listener;
+  const Generation generation = server().generator->start(std::move(prepared), listener.callback());
+  std::string id;
+  const std::vector<ChoiceEvent> events = listener.wait(1);
+  for (const ChoiceEvent& event : events)
+    if (const auto* begin = std::get_if<ToolCallBegin>(&event.event)) id = begin->id;
+  const Answer call = collect(events, 0);
+  ASSERT_EQ(call.calls.size(), 1U);
+  EXPECT_EQ(Json::parse(call.calls[0].second)["numbers"].size(), 3U);
+  const auto next_turn = [&](const std::string& call_id) {
+    GenerationRequest next = request;
+    next.tool_choice = ToolChoice::automatic;
+    next.logit_bias.clear();
+    Json& messages = std::get<ChatPrompt>(next.prompt).messages;
+    messages.push_back({{"role", "assistant"},
+                        {"content", ""},
+                        {"tool_calls",
+                         {{{"id", call_id},
+                           {"type", "function"},
+                           {"function", {{"name", "add"}, {"arguments", call.calls[0].second}}}}}}});
+    messages.push_back({{"role", "tool"}, {"tool_call_id", call_id}, {"content", "6"}});
+    return answer(next).finished.usage;
+  };
+  const Usage unknown = next_turn("call_of_another_server"), known = next_turn(id);
+  const std::int64_t whole = call.finished.usage.prompt_tokens + call.finished.usage.completion_tokens;
+  EXPECT_LT(unknown.cached_tokens, whole - 2);
+  EXPECT_GE(known.cached_tokens, whole - 2);
 }
 
 TEST_F(GeneratorTest, PromptLogprobsCoverThePrompt) {

@@ -30,7 +30,7 @@ bool Engine::Impl::turn() {
 /// it was enqueued may still run, but before anything that is enqueued later: so their slots and pages are free.
 bool Engine::Impl::enqueue() {
   if (in_flight_.size() == static_cast<std::size_t>(options_.steps_in_flight)) return false;
-  const std::vector<ScheduledRows> plan = scheduler_.next();
+  const std::vector<ScheduledRows> plan = scheduler_.next(pace_.prompt_tokens());
   if (plan.empty()) return false;
   StepInFlight step;
   try {
@@ -101,6 +101,8 @@ void Engine::Impl::add_rows(const ScheduledRows& planned, const std::shared_ptr<
     const auto first = prompt.begin() + state.length();
     tokens_.insert(tokens_.end(), first, first + planned.count);
     counters_.prompt_tokens += planned.count;
+    step.prompt_tokens += planned.count;
+    if (sequence->request.on_progress) step.progress.push_back({sequence, state.length() + planned.count});
     for (std::int64_t i = 0; sequence->request.prompt_logprobs && i < planned.count; ++i) {
       const std::int64_t next = state.length() + i + 1;
       if (next == prompt_tokens) break;
@@ -109,6 +111,7 @@ void Engine::Impl::add_rows(const ScheduledRows& planned, const std::shared_ptr<
       add_logit_row(sequence, first_row + i, given, next, step);
     }
   } else {
+    ++step.decodes;
     const bool known = sequence->enqueued == std::ssize(answer);
     tokens_.push_back(known ? answer.back() : kTokenOfLastStep);
   }
@@ -138,8 +141,10 @@ bool Engine::Impl::restrict_next(Sequence& sequence, std::span<const std::uint32
   std::fill(mask.begin(), mask.end(), ~std::uint32_t{0});
   if (vocab % 32 != 0) mask.back() = (std::uint32_t{1} << vocab % 32) - 1;
   bool restricted = false;
+  const auto begun = std::chrono::steady_clock::now();
   try {
     for (const auto& constraint : sequence.request.constraints) restricted |= constraint->restrict(mask);
+    counters_.mask_times.add(std::chrono::steady_clock::now() - begun);
   } catch (const std::exception& e) {
     end(sequence, {.finish = FinishReason::failed, .error = e.what()});
     return false;

@@ -19,11 +19,9 @@ struct EngineOptions {
   std::int64_t context = 0;        // tokens a sequence may reach, prompt included; from 1 to the model's max_context
   std::int64_t kv_tokens = 0;      // tokens of keys and values in all; 0: max_sequences * context
   std::int64_t chunk = 512;        // tokens a step may have, at least max_sequences
-  /// Prompt tokens that a step may have while some sequence decodes, at most `chunk`: a step is the gap between two
-  /// tokens of a stream, and a small step is a slow one for the prompt. 64 of them are 6 to 11 ms of the demo model on
-  /// 2 cores, which keeps the gap within 12 ms and the first token of a long prompt within 1.5 times that of an idle
-  /// engine. What computes a prompt faster (a GPU) wants more, in proportion.
-  std::int64_t mixed_chunk = 64;
+  /// Prompt tokens that a step may have at most while some sequence decodes; 0: `chunk`. Within that, as many as keep
+  /// the step short (StepPace): it is the gap between two tokens of a stream.
+  std::int64_t mixed_chunk = 0;
   std::int64_t logit_rows = 0;   // rows of logits a step may have, at least max_sequences; 0: max_sequences
   std::int64_t spare_slots = 0;  // recurrent slots beyond max_sequences, for states that are remembered or handed out
   int steps_in_flight = 1;       // steps enqueued before the first one's tokens are on the host, 1 to 8
@@ -32,8 +30,8 @@ struct EngineOptions {
   std::int64_t max_queued_tokens = 0;  // of the prompts of those that haven't started; 0: any number
 };
 
-/// One thread owns model, pool and backend: the one that calls `run` or `step`. submit, cancel, active and stats may be
-/// called from any thread. Answers depend on neither options nor neighbours (as far as the backend's ops don't).
+/// One thread owns model, pool and backend: the one that calls `run` or `step`. submit, cancel, pause, active and stats
+/// may be called from any thread. Answers depend on neither options nor neighbours (as far as the backend's ops don't).
 class Engine {
  public:
   /// Takes state, workspace and scratch; Error{out_of_memory} if they don't fit, Error{usage} for options that can't
@@ -54,6 +52,10 @@ class Engine {
   /// Its on_token gets FinishReason::cancelled in the next step, unless it has ended; never before submit has returned
   /// its id. What was remembered of it stays.
   void cancel(RequestId request);
+  /// Takes a request out of the steps from the next one on, or puts it back; tokens of steps in flight still come. It
+  /// goes on from the same bits. Meanwhile its slot and pages go to others that wait for some (it is parked, as long as
+  /// no more than max_sequences are). Unknown ids are ignored.
+  void pause(RequestId request, bool paused);
 
   /// Runs until asked to stop; sleeps while there is nothing to do.
   void run(const std::stop_token& stop);

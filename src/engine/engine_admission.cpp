@@ -11,8 +11,16 @@ namespace strata {
 /// Starts those that wait, in order, while there is room; false if that changed nothing.
 bool Engine::Impl::admit() {
   bool changed = false;
-  while (!waiting_.empty() && std::ssize(running_) < options_.max_sequences) {
-    const std::shared_ptr<Sequence> sequence = waiting_.begin()->second;
+  while (true) {
+    const auto first = std::find_if(waiting_.begin(), waiting_.end(),
+                                    [](const auto& w) { return !w.second->paused && !w.second->follows(); });
+    if (first == waiting_.end()) return changed;
+    const std::shared_ptr<Sequence> sequence = first->second;
+    if (std::ssize(running_) >= options_.max_sequences) {
+      if (!park_paused()) return changed;
+      changed = true;
+      continue;
+    }
     const Blocked now{sequence->id, pool_.free_slots(), pool_.free_pages(), std::ssize(running_)};
     if (blocked_.request == now.request && now.free_slots <= blocked_.free_slots &&
         now.free_pages <= blocked_.free_pages && now.running >= blocked_.running) {
@@ -34,7 +42,6 @@ bool Engine::Impl::admit() {
     blocked_ = {};
     changed = true;
   }
-  return changed;
 }
 
 /// Gives a sequence its memory and the scheduler's attention; false if there is no room.
@@ -42,9 +49,11 @@ bool Engine::Impl::start(const std::shared_ptr<Sequence>& sequence) {
   Sequence& s = *sequence;
   PrefixCache::Match match;
   while (!take_memory(s, match)) {
+    if (park_paused()) continue;
     // Nobody will give anything back, but those that wait with a state of their own can do without it until their turn.
     if (!running_.empty() || !park_last(&s)) return false;
   }
+  s.leader.reset();
   waiting_.erase(s.order());
   running_.emplace(s.id, sequence);
   PromptToSchedule prompt{.tokens = s.known_length() - s.state->length()};
@@ -148,16 +157,19 @@ bool Engine::Impl::make_room() {
 }
 
 bool Engine::Impl::has_next_page(Sequence& sequence) {
+  if (sequence.paused) return true;
   SequenceState& state = *sequence.state;
   if (state.length() < state.capacity() || state.length() >= sequence.length_at_end()) return true;
   return cache_.free_pages(1) && pool_.reserve(state, 1);
 }
 
-/// Parks the last in order of those that have a state, other than `but`; false if there is none.
+/// Parks the last in order of those that have a state, other than `but`, and one that is paused before any that isn't;
+/// false if there is none.
 bool Engine::Impl::park_last(const Sequence* but) {
   std::shared_ptr<Sequence> last;
   const auto look_at = [&](const std::shared_ptr<Sequence>& s) {
-    if (s->state && s.get() != but && (!last || last->order() < s->order())) last = s;
+    if (!s->state || s.get() == but) return;
+    if (!last || std::pair(last->paused, last->order()) < std::pair(s->paused, s->order())) last = s;
   };
   for (const auto& [id, sequence] : running_) look_at(sequence);
   for (const auto& [order, sequence] : waiting_) look_at(sequence);
@@ -178,6 +190,15 @@ bool Engine::Impl::park_last(const Sequence* but) {
     waiting_.emplace(last->order(), last);
   }
   return true;
+}
+
+/// Parks one that runs and is paused, for one that waits; false if there is none, or host memory holds enough of them.
+bool Engine::Impl::park_paused() {
+  const auto is_paused = [](const auto& running) { return running.second->paused; };
+  if (counters_.parked >= options_.max_sequences) return false;
+  if (std::none_of(running_.begin(), running_.end(), is_paused)) return false;
+  while (!in_flight_.empty()) collect();  // which may end it
+  return std::none_of(running_.begin(), running_.end(), is_paused) || park_last(nullptr);
 }
 
 }  // namespace strata

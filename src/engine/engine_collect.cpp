@@ -14,10 +14,14 @@ void Engine::Impl::collect() {
   try {
     backend_.wait(step.mark);
     if (!step.sampled.empty()) download(step);
+    count_time(step);
   } catch (const std::exception& e) {
     cache_.clear();  // copies of what the step should have left behind
     end_all(step.sequences, FinishReason::failed, e.what());
     return;
+  }
+  for (const auto& [sequence, length] : step.progress) {
+    if (!sequence->ended) sequence->request.on_progress(length);
   }
   for (std::size_t row = 0; row < step.sampled.size();) {
     const SampledRow& sampled = step.sampled[row];
@@ -28,6 +32,17 @@ void Engine::Impl::collect() {
       ++row;
     }
   }
+}
+
+void Engine::Impl::count_time(const StepInFlight& step) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto took = now - std::max(step.begun, last_collected_);
+  const StepPhase phase = step.prompt_tokens == 0 ? StepPhase::decode
+                          : step.decodes > 0      ? StepPhase::mixed
+                                                  : StepPhase::prefill;
+  counters_.step_times[static_cast<std::size_t>(phase)].add(took);
+  pace_.learn(step.prompt_tokens, took);
+  last_collected_ = now;
 }
 
 void Engine::Impl::download(const StepInFlight& step) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -14,6 +15,7 @@
 
 #include "engine/engine.h"
 #include "engine/engine_memory.h"
+#include "engine/step_pace.h"
 #include "state/prefix_cache.h"
 
 namespace strata {
@@ -29,9 +31,10 @@ struct Sequence {
   std::int64_t enqueued = 0;           // tokens that steps were asked for; those of the last few aren't known yet
   std::int64_t limit = 0;              // tokens that the answer may have
   std::size_t snapshots_passed = 0;    // of request.snapshots
+  std::shared_ptr<Sequence> leader;    // that it starts after
   SamplingParameters prompt_sampling;  // what is reported of the prompt's tokens
   bool brought_state = false;          // it came with one
-  bool started = false, ended = false;
+  bool started = false, ended = false, paused = false;
 
   /// Whether a step must wait for the token of the one before: penalties and constraints read it, and a state that is
   /// handed out or remembered must not have gone past the answer's end.
@@ -39,6 +42,10 @@ struct Sequence {
     return request.sampling.needs_history() || !request.constraints.empty() || request.on_state || request.remember_end;
   }
   std::int64_t prompt_tokens() const { return std::ssize(request.prompt); }
+  /// Whether the one that it starts after has still to take a snapshot.
+  bool follows() const {
+    return leader && !leader->ended && leader->snapshots_passed < leader->request.snapshots.size();
+  }
   /// Tokens that its state reaches: the last one of the answer isn't fed back.
   std::int64_t length_at_end() const { return prompt_tokens() + std::max<std::int64_t>(limit - 1, 0); }
   /// Tokens of prompt and answer that are known on the host.
@@ -59,12 +66,21 @@ struct SampledRow {
   std::int64_t prompt_index = -1;  // of the prompt's token that it reports on; -1: it chooses the answer's next
 };
 
+/// How far a step brought a prompt.
+struct PromptProgress {
+  std::shared_ptr<Sequence> sequence;
+  std::int64_t length = 0;  // tokens that its state has seen
+};
+
 /// A step whose tokens haven't been collected.
 struct StepInFlight {
   std::vector<std::shared_ptr<Sequence>> sequences;  // all that have rows in it
   std::vector<SampledRow> sampled;                   // its logit rows, in order
+  std::vector<PromptProgress> progress;              // of those that want to know
   std::size_t buffers = 0;                           // index into sample_buffers_
   std::uint64_t mark = 0;
+  std::int64_t decodes = 0, prompt_tokens = 0;
+  std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
 };
 
 /// Throw Error{usage}: always, or where a field's value is out of its range.
@@ -89,6 +105,7 @@ struct Engine::Impl {
 
   // What a step's samples become (engine_collect.cpp).
   void collect();
+  void count_time(const StepInFlight& step);
   void download(const StepInFlight& step);
   void deliver(Sequence& sequence, std::size_t row);
   std::size_t deliver_prompt(const StepInFlight& step, std::size_t first);
@@ -105,6 +122,7 @@ struct Engine::Impl {
   bool make_room();
   bool has_next_page(Sequence& sequence);
   bool park_last(const Sequence* but);
+  bool park_paused();
 
   // Requests (engine_requests.cpp).
   RequestId submit(Request request);
@@ -112,6 +130,9 @@ struct Engine::Impl {
   void refuse_if_busy(std::int64_t prompt_tokens);
   bool take_requests();
   void take_cancels(const std::vector<RequestId>& cancels);
+  void take_pauses(const std::vector<std::pair<RequestId, bool>>& pauses);
+  /// Of those that wait or run; nullptr if it is none of them.
+  std::shared_ptr<Sequence> find(RequestId id) const;
   /// The last event of a request. Idempotent.
   void end(Sequence& sequence, TokenEvent event);
   void count_end(const Sequence& sequence, FinishReason reason);
@@ -135,6 +156,7 @@ struct Engine::Impl {
 
   // Of the engine's thread.
   Scheduler scheduler_;
+  StepPace pace_;
   std::map<std::pair<std::int64_t, RequestId>, std::shared_ptr<Sequence>> waiting_;  // also parked; in order
   std::map<RequestId, std::shared_ptr<Sequence>> running_;                           // known to the scheduler
   std::deque<StepInFlight> in_flight_;                                               // oldest first
@@ -144,6 +166,7 @@ struct Engine::Impl {
     std::int64_t free_slots = 0, free_pages = 0, running = 0;
   } blocked_;
   EngineStats counters_;  // what the engine's thread counts
+  std::chrono::steady_clock::time_point last_collected_ = {};
 
   // The batch that is being enqueued, and the samples being collected; kept so that a step allocates little.
   std::vector<TokenId> tokens_;
@@ -162,6 +185,7 @@ struct Engine::Impl {
   std::condition_variable_any wake_;
   std::vector<std::shared_ptr<Sequence>> submitted_;
   std::vector<RequestId> cancelled_;
+  std::vector<std::pair<RequestId, bool>> pauses_;
   RequestId last_id_ = 0;
   std::int64_t active_ = 0;
   std::int64_t queued_ = 0, queued_tokens_ = 0;  // not started

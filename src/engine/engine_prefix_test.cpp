@@ -140,6 +140,64 @@ TEST(Prefix, LiveSequencesTakeTheMemoryOfWhatIsRemembered) {
   EXPECT_GE(f.engine.stats().snapshots_evicted, 3);
 }
 
+TEST(Prefix, AnswersToOnePromptComputeItOnce) {
+  for (const int in_flight : {1, 2, 3}) {
+    for (const std::int64_t spare : {0, 3}) {
+      Fixture f(
+          {.max_sequences = 4, .context = kContext, .chunk = 16, .spare_slots = spare, .steps_in_flight = in_flight});
+      const std::vector<TokenId> prompt = tokens_from(2, 100);
+      // Where no slot is spare, the last that may run takes the remembered state itself.
+      std::vector<Answer> answers(spare == 0 ? 4 : 6);
+      std::vector<std::int64_t> cached(answers.size(), -1);
+      RequestId first = 0;
+      for (std::size_t i = 0; i < answers.size(); ++i) {
+        SamplingParameters sampling;
+        sampling.temperature = 1;
+        sampling.seed = i;
+        Request request = listen(ask(prompt, 20, sampling), answers[i]);
+        request.on_start = [&cached, i](std::int64_t n) { cached[i] = n; };
+        if (i == 0) request.snapshots = {40, std::ssize(prompt) - 1};
+        if (i > 0) request.starts_after = first;
+        const RequestId id = f.engine.submit(std::move(request));
+        if (i == 0) first = id;
+      }
+      run(f.engine);
+      EXPECT_EQ(f.engine.stats().prompt_tokens, std::ssize(prompt) + std::ssize(answers) - 1)
+          << "the last token is computed for each";
+      for (std::size_t i = 0; i < answers.size(); ++i) {
+        SamplingParameters sampling;
+        sampling.temperature = 1;
+        sampling.seed = i;
+        EXPECT_EQ(answers[i].tokens, expected(ask(prompt, 20, sampling), kContext).tokens);
+        EXPECT_EQ(cached[i], i == 0 ? 0 : std::ssize(prompt) - 1);
+      }
+    }
+  }
+}
+
+TEST(Prefix, WhoStartsAfterOneThatEndsEarlyComputesThePromptAlone) {
+  for (const int steps : {0, 1, 3}) {
+    Fixture f({.max_sequences = 4, .context = kContext, .chunk = 16});
+    const std::vector<TokenId> prompt = tokens_from(2, 100);
+    Answer first, second, third;
+    Request request = listen(ask(prompt, 5), first);
+    request.snapshots = {99};
+    const RequestId id = f.engine.submit(std::move(request));
+    request = listen(ask(prompt, 5), second);
+    request.starts_after = id;
+    f.engine.submit(std::move(request));
+    for (int i = 0; i < steps; ++i) f.engine.step();
+    f.engine.cancel(id);
+    request = listen(ask(prompt, 5), third);
+    request.starts_after = id;
+    f.engine.submit(std::move(request));
+    run(f.engine);
+    EXPECT_EQ(first.finish, FinishReason::cancelled);
+    EXPECT_EQ(second.tokens, expected(ask(prompt, 5), kContext).tokens);
+    EXPECT_EQ(third.tokens, second.tokens);
+  }
+}
+
 TEST(Prefix, AFailureOfTheDeviceForgetsWhatCannotBeTrusted) {
   Fixture f({.context = kContext, .spare_slots = 2});
   f.ask_warm(with_snapshots(tokens_from(1, 50), 5, {20}));

@@ -114,5 +114,26 @@ TEST(PromptLogprobs, CanBeCancelled) {
   EXPECT_GT(heard.tokens.size(), 0u);
 }
 
+TEST(PromptProgress, IsToldAfterEachStepAndBeforeTheAnswer) {
+  for (const int in_flight : {1, 3}) {
+    FakeBackend backend;
+    FakeModel model;
+    Engine engine(model, backend, {.context = kContext, .chunk = 16, .spare_slots = 2, .steps_in_flight = in_flight});
+    for (const std::int64_t cached : {0, 30}) {
+      Answer answer;
+      std::vector<std::int64_t> heard;
+      Request request = listen(ask(tokens_from(1, 50), 4), answer);
+      request.snapshots = {30};
+      request.on_progress = [&](std::int64_t tokens) {
+        EXPECT_TRUE(answer.tokens.empty());
+        heard.push_back(tokens);
+      };
+      engine.submit(std::move(request));
+      run(engine);
+      EXPECT_EQ(heard, cached == 0 ? (std::vector<std::int64_t>{16, 30, 46, 50}) : (std::vector<std::int64_t>{46, 50}));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace strata

@@ -87,43 +87,56 @@ void Engine::Impl::refuse_if_busy(std::int64_t prompt_tokens) {
 bool Engine::Impl::take_requests() {
   std::vector<std::shared_ptr<Sequence>> submitted;
   std::vector<RequestId> cancelled;
+  std::vector<std::pair<RequestId, bool>> pauses;
   {
     const std::lock_guard lock(mutex_);
     submitted.swap(submitted_);
     cancelled.swap(cancelled_);
+    pauses.swap(pauses_);
   }
   for (std::shared_ptr<Sequence>& sequence : submitted) {
+    if (sequence->request.starts_after != 0) sequence->leader = find(sequence->request.starts_after);
     if (sequence->limit == 0 && !sequence->request.prompt_logprobs) {
       end(*sequence, {.finish = FinishReason::length});
     } else {
       waiting_.emplace(sequence->order(), std::move(sequence));
     }
   }
+  take_pauses(pauses);
   take_cancels(cancelled);
-  if (submitted.empty() && cancelled.empty()) return false;
+  if (submitted.empty() && cancelled.empty() && pauses.empty()) return false;
   blocked_ = {};
   return true;
 }
 
 void Engine::Impl::take_cancels(const std::vector<RequestId>& cancels) {
   for (RequestId id : cancels) {
-    const auto waiting =
-        std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& w) { return w.second->id == id; });
-    if (waiting != waiting_.end()) {
-      const std::shared_ptr<Sequence> sequence = waiting->second;
-      waiting_.erase(waiting);
-      end(*sequence, {.finish = FinishReason::cancelled});
-      continue;
-    }
+    const std::shared_ptr<Sequence> sequence = find(id);
+    if (!sequence) continue;
     // A state that is handed out must not have rows in flight.
-    if (const auto it = running_.find(id); it != running_.end() && it->second->request.on_state) {
+    if (running_.contains(id) && sequence->request.on_state) {
       while (!in_flight_.empty()) collect();
     }
-    if (const auto it = running_.find(id); it != running_.end()) {
-      const std::shared_ptr<Sequence> sequence = it->second;
-      end(*sequence, {.finish = FinishReason::cancelled});
-    }
+    waiting_.erase(sequence->order());
+    end(*sequence, {.finish = FinishReason::cancelled});
   }
+}
+
+void Engine::Impl::take_pauses(const std::vector<std::pair<RequestId, bool>>& pauses) {
+  for (const auto& [id, paused] : pauses) {
+    const std::shared_ptr<Sequence> sequence = find(id);
+    if (!sequence || sequence->paused == paused) continue;
+    sequence->paused = paused;
+    counters_.paused += paused ? 1 : -1;
+    if (running_.contains(id)) scheduler_.pause(id, paused);
+  }
+}
+
+std::shared_ptr<Sequence> Engine::Impl::find(RequestId id) const {
+  if (const auto running = running_.find(id); running != running_.end()) return running->second;
+  const auto waiting =
+      std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& w) { return w.second->id == id; });
+  return waiting != waiting_.end() ? waiting->second : nullptr;
 }
 
 void Engine::Impl::end(Sequence& sequence, TokenEvent event) {
@@ -149,6 +162,7 @@ void Engine::Impl::end(Sequence& sequence, TokenEvent event) {
 
 void Engine::Impl::count_end(const Sequence& sequence, FinishReason reason) {
   counters_.parked -= sequence.started && sequence.parked;
+  counters_.paused -= sequence.paused;
   switch (reason) {
     case FinishReason::none:
       break;
@@ -204,7 +218,7 @@ void Engine::Impl::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, stop, [&] { return !submitted_.empty() || !cancelled_.empty(); });
+    wake_.wait(lock, stop, [&] { return !submitted_.empty() || !cancelled_.empty() || !pauses_.empty(); });
   }
 }
 
@@ -232,7 +246,7 @@ EngineStats Engine::Impl::stats() const {
   stats.waiting = queued_;
   stats.queued_tokens = queued_tokens_;
   stats.refused = refused_;
-  stats.has_work = active_ > 0;
+  stats.has_work = active_ > published_.paused;
   return stats;
 }
 
@@ -247,6 +261,17 @@ void Engine::cancel(RequestId request) {
   {
     const std::lock_guard lock(impl_->mutex_);
     impl_->cancelled_.push_back(request);
+  }
+  impl_->wake_.notify_one();
+}
+
+void Engine::pause(RequestId request, bool paused) {
+  {
+    const std::lock_guard lock(impl_->mutex_);
+    impl_->pauses_.emplace_back(request, paused);
+    // An engine whose requests are all paused hasn't been late with anything.
+    if (!paused && impl_->active_ <= impl_->published_.paused)
+      impl_->published_.last_step = std::chrono::steady_clock::now();
   }
   impl_->wake_.notify_one();
 }

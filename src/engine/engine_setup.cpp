@@ -1,4 +1,5 @@
 // What an engine refuses to be, and what it takes when it is made.
+#include <algorithm>
 #include <atomic>
 #include <string>
 
@@ -26,7 +27,7 @@ const EngineOptions& checked(const EngineOptions& options, const Model& model) {
   require_range("context", options.context, 1, model.max_context());
   require_range("kv_tokens", options.kv_tokens, 0, kMostTokens);
   require_range("chunk", options.chunk, options.max_sequences, kMost);
-  require_range("mixed_chunk", options.mixed_chunk, 1, kMost);
+  require_range("mixed_chunk", options.mixed_chunk, 0, kMost);
   if (options.logit_rows != 0) require_range("logit_rows", options.logit_rows, options.max_sequences, kMost);
   require_range("spare_slots", options.spare_slots, 0, kMost);
   require_range("steps_in_flight", options.steps_in_flight, 1, 8);
@@ -67,7 +68,8 @@ Engine::Impl::Impl(const Model& model, Backend& backend, const EngineOptions& op
       logits_(backend.allocate(memory_.logits_bytes)),
       sample_buffers_(allocate_sample_buffers(backend, options_, memory_)),
       run_keys_(next_run_keys()),
-      scheduler_({options.chunk, options.mixed_chunk, memory_.logit_rows}, options.max_sequences),
+      scheduler_({options.chunk, 0, memory_.logit_rows}, options.max_sequences),
+      pace_(options.mixed_chunk > 0 ? std::min(options.mixed_chunk, options.chunk) : options.chunk),
       masks_(static_cast<std::size_t>(options.max_sequences) * mask_words(model.vocab_size())) {
   backend.reserve(memory_.limits);
   publish();

@@ -1,5 +1,7 @@
-// Names of what ends an answer.
+// Names of what ends an answer, and of what steps have.
 #include "engine/request.h"
+
+#include "engine/engine_stats.h"
 
 namespace strata {
 
@@ -17,6 +19,18 @@ std::string_view name_of(FinishReason reason) {
       return "failed";
     case FinishReason::numerical_error:
       return "numerical_error";
+  }
+  return "";
+}
+
+std::string_view name_of(StepPhase phase) {
+  switch (phase) {
+    case StepPhase::decode:
+      return "decode";
+    case StepPhase::prefill:
+      return "prefill";
+    case StepPhase::mixed:
+      return "mixed";
   }
   return "";
 }

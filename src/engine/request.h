@@ -61,11 +61,19 @@ struct Request {
   /// that runs at the same time.
   std::vector<std::shared_ptr<TokenConstraint>> constraints;
 
+  /// Another request, submitted before with the same prompt and salt: this one doesn't start before that one has passed
+  /// the last of its `snapshots`, so that it finds them, or has ended. So several answers to one prompt compute it
+  /// once.
+  RequestId starts_after = 0;
+
   /// Called once, when the request starts: how many tokens of the prompt needn't be computed, because a remembered
   /// state or `state` has seen them. Not called for a request that ends before.
   std::function<void(std::int64_t cached_tokens)> on_start;
   /// Called in order, once a token; the last call has finish != none.
   std::function<void(const TokenEvent&)> on_token;
+
+  /// Called after each step that computed some of the prompt: how many of its tokens the state has seen.
+  std::function<void(std::int64_t prompt_tokens)> on_progress;
 
   /// Whether `on_prompt` gets every token of the prompt but the first, in order, some at a time, all before the first
   /// on_token. Then the whole prompt is computed, whatever is remembered, also with max_tokens 0; `state` can't be set.

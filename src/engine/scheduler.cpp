@@ -51,6 +51,12 @@ void Scheduler::hold(RequestId request, bool held) {
   entry->held = held;
 }
 
+void Scheduler::pause(RequestId request, bool paused) {
+  const auto entry = find(request);
+  CHECK(entry != entries_.end(), "a request that isn't scheduled was paused");
+  entry->paused = paused;
+}
+
 std::int64_t Scheduler::Entry::most() const {
   std::int64_t most = left();
   const auto cut = std::upper_bound(prompt.cuts.begin(), prompt.cuts.end(), done);
@@ -58,12 +64,13 @@ std::int64_t Scheduler::Entry::most() const {
   return prompt.all_logits ? std::min(most, logit_rows) : most;
 }
 
-std::vector<ScheduledRows> Scheduler::next() {
+std::vector<ScheduledRows> Scheduler::next(std::int64_t mixed_prompts) {
   std::vector<ScheduledRows> rows;
   prompts_.clear();
   bool decoding = false;
   const auto end = entries_.begin() + std::min(max_sequences_, static_cast<std::int64_t>(entries_.size()));
   for (auto entry = entries_.begin(); entry != end; ++entry) {
+    if (entry->paused) continue;
     if (entry->left() > 0) {
       prompts_.push_back(&*entry);
       continue;
@@ -73,7 +80,7 @@ std::vector<ScheduledRows> Scheduler::next() {
   }
   if (prompts_.empty()) return rows;
   const std::int64_t left = budget_.tokens - std::ssize(rows);
-  share_out(decoding ? std::min(left, budget_.mixed_prompts) : left, budget_.logit_rows - std::ssize(rows));
+  share_out(decoding ? std::min(left, mixed_prompts) : left, budget_.logit_rows - std::ssize(rows));
   for (Entry* entry : prompts_) {
     if (entry->share > 0) rows.push_back(take(*entry));
   }

@@ -21,7 +21,7 @@ struct ScheduledRows {
 /// What one step may have.
 struct StepBudget {
   std::int64_t tokens = 0;         // at least as many as sequences may run
-  std::int64_t mixed_prompts = 0;  // prompt tokens while some sequence decodes; 0: as many as `tokens` leaves
+  std::int64_t mixed_prompts = 0;  // prompt tokens while some sequence decodes, unless `next` is told; 0: what is left
   std::int64_t logit_rows = 0;     // at least as many as sequences may run; 0: just as many
 };
 
@@ -45,8 +45,12 @@ class Scheduler {
   void finish(RequestId request);
   /// A decode that must wait for its last token to reach the host is left out of steps while it is held.
   void hold(RequestId request, bool held);
-  /// The next step; empty if nothing can run. What it returns counts as done.
-  std::vector<ScheduledRows> next();
+  /// A request that is paused is left out of steps, whatever it has left to do.
+  void pause(RequestId request, bool paused);
+  /// The next step; empty if nothing can run. What it returns counts as done. `mixed_prompts`: for this step, instead
+  /// of the budget's.
+  std::vector<ScheduledRows> next(std::int64_t mixed_prompts);
+  std::vector<ScheduledRows> next() { return next(budget_.mixed_prompts); }
 
  private:
   struct Entry {
@@ -56,7 +60,7 @@ class Scheduler {
     std::int64_t waited = 0;      // steps in which another prompt came first
     std::int64_t share = 0;       // of the step that is being planned
     std::int64_t logit_rows = 0;  // that it may have in that step, if all_logits
-    bool held = false;
+    bool held = false, paused = false;
 
     std::int64_t left() const { return prompt.tokens - done; }
     /// Tokens that it could use in one step.

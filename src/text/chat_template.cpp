@@ -85,7 +85,9 @@ std::vector<TextSegment> ChatTemplate::render(const Json& context) const {
     return jinja::Interpreter().render(parsed_->block, variables).segments();
   } catch (const jinja::Failure& failure) {
     const std::string place = failure.line > 0 ? ":" + std::to_string(failure.line) : "";
-    throw Error(ErrorCode::usage, parsed_->name + place + ": " + failure.what());
+    // Told to whoever sent the messages, who needn't know where the model lies.
+    throw Error(ErrorCode::usage,
+                std::filesystem::path(parsed_->name).filename().string() + place + ": " + failure.what());
   }
 }
 

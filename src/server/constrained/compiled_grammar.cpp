@@ -1,6 +1,8 @@
 #include "server/constrained/compiled_grammar.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "engine/constraint.h"
 
@@ -9,9 +11,16 @@ namespace {
 
 using Stack = GrammarAutomaton::Stack;
 
+void set_bit(std::span<std::uint32_t> mask, TokenId token) {
+  const auto at = static_cast<std::size_t>(token);
+  if (at / 32 < mask.size()) mask[at / 32] |= 1u << (at % 32);
+}
+
 /// Walks a tree with the stacks of each place on the way down; what lies below a byte that no stack takes is skipped.
+/// Sets the bits of the tokens it reaches that are `wanted`.
+template <typename Wanted>
 void walk(const TokenTrie::Tree& tree, const std::vector<TokenId>& tokens, std::span<const Stack> start,
-          GrammarAutomaton& automaton, std::span<std::uint32_t> mask) {
+          GrammarAutomaton& automaton, std::span<std::uint32_t> mask, const Wanted& wanted) {
   std::vector<Stack> stacks(start.begin(), start.end());
   struct Level {
     std::size_t begin, end, frames;  // its stacks, and the frames that they need
@@ -38,21 +47,64 @@ void walk(const TokenTrie::Tree& tree, const std::vector<TokenId>& tokens, std::
       at = node.next;
       continue;
     }
-    for (std::uint32_t t = node.first_token; t < node.first_token + node.token_count; ++t) {
-      const auto token = static_cast<std::size_t>(tokens[t]);
-      if (token / 32 < mask.size()) mask[token / 32] |= 1u << (token % 32);
-    }
+    for (std::uint32_t t = node.first_token; t < node.first_token + node.token_count; ++t)
+      if (wanted(tokens[t])) set_bit(mask, tokens[t]);
     levels.push_back({above.end, stacks.size(), automaton.frames(), stays || steady(above.end)});
     ++at;
   }
   automaton.rollback(levels[0].frames);
 }
 
+void add(std::span<std::uint32_t> mask, const std::vector<std::uint32_t>& more) {
+  for (std::size_t word = 0; word < std::min(mask.size(), more.size()); ++word) mask[word] |= more[word];
+}
+
+/// The tokens at a place in a text: what they are to the text is known, and only what comes after its end has to be
+/// tried.
+void allow_in_text(const GrammarAutomaton::TextPlace& place, Stack stack, const TokenTrie& trie,
+                   GrammarAutomaton& automaton, std::span<std::uint32_t> mask) {
+  const TokenTrie::Slice& slice = trie.slice(place.kind);
+  const LengthCounter length = place.length;
+  const bool limited = length.left < trie.longest();
+  if (limited) {
+    trie.allow_ordinary(length.left, mask);
+    for (const TokenId token : slice.others_inside)
+      if (trie.characters(token) <= length.left) set_bit(mask, token);
+  } else {
+    add(mask, slice.inside);
+  }
+  const auto ends_well = [&](TokenId token) {
+    const std::uint32_t characters = place.kind == TextKind::string ? trie.characters(token) : 0;
+    return characters >= length.needed && characters <= length.left;
+  };
+  for (const TokenId token : slice.ending)
+    if (ends_well(token)) set_bit(mask, token);
+  const Stack after = automaton.after_text(stack);
+  walk(slice.beyond, trie.tokens(), {&after, 1}, automaton, mask, ends_well);
+}
+
+/// False, and nothing is done, if that is not where all stacks are.
+bool allow_in_texts(GrammarState& state, const TokenTrie& trie, std::span<std::uint32_t> mask) {
+  constexpr std::size_t kMostPlaces = 8;  // with more it is cheaper to follow them together
+  std::vector<GrammarAutomaton::TextPlace> places;
+  const std::span<const Stack> stacks = state.stacks();
+  if (stacks.size() > kMostPlaces) return false;
+  for (const Stack stack : stacks) {
+    const auto place = state.automaton().text_place(stack, trie.longest());
+    if (!place) return false;
+    places.push_back(*place);
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) allow_in_text(places[i], stacks[i], trie, state.automaton(), mask);
+  return true;
+}
+
 }  // namespace
 
 void allow_tokens(GrammarState& state, const TokenTrie& trie, std::span<std::uint32_t> mask) {
+  if (allow_in_texts(state, trie, mask)) return;
   GrammarAutomaton& automaton = state.automaton();
   const std::span<const Stack> stacks = state.stacks();
+  const auto any = [](TokenId) { return true; };
   // Ordinary tokens needn't be tried where all stacks are in a text, or one is that takes any of them.
   std::uint32_t room = 0;
   bool in_text = true;
@@ -64,9 +116,9 @@ void allow_tokens(GrammarState& state, const TokenTrie& trie, std::span<std::uin
   if (in_text || room >= trie.longest()) {
     trie.allow_ordinary(room, mask);
   } else {
-    walk(trie.ordinary(), trie.tokens(), stacks, automaton, mask);
+    walk(trie.ordinary(), trie.tokens(), stacks, automaton, mask, any);
   }
-  walk(trie.others(), trie.tokens(), stacks, automaton, mask);
+  walk(trie.others(), trie.tokens(), stacks, automaton, mask, any);
 }
 
 CompiledGrammar::CompiledGrammar(Grammar grammar, std::shared_ptr<const TokenTrie> trie)
@@ -82,7 +134,7 @@ void CompiledGrammar::allow(GrammarState& state, std::span<std::uint32_t> mask) 
     known = computed;
     keep(std::move(key), std::move(computed));
   }
-  for (std::size_t word = 0; word < std::min(mask.size(), known->size()); ++word) mask[word] |= (*known)[word];
+  add(mask, *known);
 }
 
 std::int64_t CompiledGrammar::masks_computed() const {

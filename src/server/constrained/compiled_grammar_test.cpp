@@ -10,6 +10,7 @@
 
 #include "engine/constraint.h"
 #include "server/constrained/grammar_test_support.h"
+#include "server/constrained/tool_grammar.h"
 #include "text/utf8.h"
 
 namespace strata {
@@ -70,20 +71,64 @@ std::vector<std::uint32_t> mask_of(const CompiledGrammar& grammar, const std::st
   return mask;
 }
 
+/// What allow_tokens must find, by trying every token.
+std::vector<std::uint32_t> tried_one_by_one(const GrammarState& state, const TokenTrie& trie) {
+  std::vector<std::uint32_t> mask(mask_words(trie.vocab_size()));
+  for (TokenId token = 0; token < trie.vocab_size(); ++token) {
+    const std::string_view bytes = trie.bytes(token);
+    if (!bytes.empty() && GrammarState(state).advance(bytes))
+      mask[static_cast<std::size_t>(token) / 32] |= 1u << (token % 32);
+  }
+  return mask;
+}
+
 TEST(Masks, HaveTheTokensThatCanBeTakenAndNoOthers) {
   for (const auto& trie : {std::make_shared<const TokenTrie>(demo_tokenizer()), synthetic_trie(3000)}) {
     const auto grammar = person(trie);
     for (const std::string& text : kPlaces) {
       GrammarState state(grammar->grammar());
       ASSERT_TRUE(state.advance(text)) << text;
-      std::vector<std::uint32_t> expected(mask_words(trie->vocab_size()));
-      for (TokenId token = 0; token < trie->vocab_size(); ++token) {
-        const std::string_view bytes = trie->bytes(token);
-        if (!bytes.empty() && GrammarState(state).advance(bytes))
-          expected[static_cast<std::size_t>(token) / 32] |= 1u << (token % 32);
-      }
+      const std::vector<std::uint32_t> expected = tried_one_by_one(state, *trie);
       EXPECT_EQ(mask_of(*grammar, text), expected) << text;
       EXPECT_EQ(mask_of(*grammar, text), expected) << "from the cache: " << text;
+    }
+  }
+}
+
+TEST(Masks, AreRightOnRandomWalks) {
+  const Json tools = Json::parse(R"([{"type":"function","function":{"name":"f","parameters":{"type":"object",
+      "properties":{"text":{"type":"string"},"short":{"type":"string","maxLength":3},"n":{"type":"number"}}}}}])");
+  std::vector<std::shared_ptr<const Grammar>> grammars = {shared(compile_tool_calls(tools, std::nullopt))};
+  for (const char* schema : {
+           R"({"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string","minLength":2,"maxLength":9}},
+               "additionalProperties":{"type":"string"}})",
+           R"({"type":"array","items":{"anyOf":[{"type":"string","maxLength":5},{"type":"string"},{"const":"x\"y"}]}})",
+           R"({"type":["string","null"]})", R"({})"}) {
+    grammars.push_back(schema_grammar(schema));
+  }
+  std::mt19937_64 random(3);
+  for (const auto& trie : {std::make_shared<const TokenTrie>(demo_tokenizer()), synthetic_trie(1500)}) {
+    for (const auto& grammar : grammars) {
+      for (int walk = 0; walk < 4; ++walk) {
+        GrammarState state(grammar);
+        for (int step = 0; step < 25; ++step) {
+          std::vector<std::uint32_t> mask(mask_words(trie->vocab_size()));
+          const std::size_t frames = state.automaton().frames();
+          allow_tokens(state, *trie, mask);
+          EXPECT_EQ(state.automaton().frames(), frames);
+          ASSERT_EQ(mask, tried_one_by_one(state, *trie));
+          // Tokens that are no plain words are few, and lead to more places.
+          std::vector<TokenId> allowed, special;
+          for (TokenId token = 0; token < trie->vocab_size(); ++token) {
+            if ((mask[static_cast<std::size_t>(token) / 32] >> (token % 32) & 1) == 0) continue;
+            allowed.push_back(token);
+            if (trie->bytes(token).find_first_of("\"\\\n<") != std::string_view::npos) special.push_back(token);
+          }
+          if (allowed.empty()) break;
+          const auto& from = !special.empty() && random() % 3 == 0 ? special : allowed;
+          ASSERT_TRUE(state.advance(trie->bytes(from[random() % from.size()])));
+        }
+      }
     }
   }
 }

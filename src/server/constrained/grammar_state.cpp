@@ -393,6 +393,18 @@ bool GrammarAutomaton::is_steady(Stack stack) const {
   return false;
 }
 
+std::optional<GrammarAutomaton::TextPlace> GrammarAutomaton::text_place(Stack stack, std::uint32_t longest) const {
+  const Frame& frame = frames_[stack];
+  if (stack == kDone || (frame.what & kAwaits) != 0) return {};
+  const Shape& shape = grammar_->shapes[frame.what];
+  if (const auto* string = std::get_if<StringShape>(&shape)) {
+    if (const auto length = string->counted(frame.state)) return TextPlace{TextKind::string, *length};
+  } else if (const auto* raw = std::get_if<RawTextShape>(&shape); raw && raw->is_free(frame.state, longest)) {
+    return TextPlace{TextKind::raw, {}};
+  }
+  return {};
+}
+
 // Compacting costs what the stacks are long, so it waits until much can be freed.
 constexpr std::size_t kFramesToCompact = 4096;
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/constrained/grammar.h"
+#include "server/constrained/token_trie.h"
 
 namespace strata {
 
@@ -46,6 +47,15 @@ class GrammarAutomaton {
   /// In a text: how many characters without escapes may follow now, and whether they leave the stack as it is.
   std::optional<std::uint32_t> room(Stack stack) const;
   bool is_steady(Stack stack) const;
+  /// A text that a stack is in, between two characters, and how many may follow.
+  struct TextPlace {
+    TextKind kind;
+    LengthCounter length;
+  };
+  /// Nothing where tokens of at most `longest` bytes can't be told by that alone.
+  std::optional<TextPlace> text_place(Stack stack, std::uint32_t longest) const;
+  /// The stack behind the end of that text.
+  Stack after_text(Stack stack) const { return frames_[stack].parent; }
 
  private:
   struct Frame {

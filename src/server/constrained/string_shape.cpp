@@ -250,6 +250,14 @@ bool StringShape::is_steady(TextState state) const {
          (excludes_ || parts.length.is_free());
 }
 
+std::optional<LengthCounter> StringShape::counted(TextState state) const {
+  const Parts parts = unpack(state, excludes_);
+  if (parts.phase != Phase::character || parts.utf8 != Utf8Phase::ground || parts.word != ByteTrie::kNone) return {};
+  return excludes_ ? LengthCounter{} : parts.length;
+}
+
+std::uint32_t StringShape::characters_left(TextState state) const { return unpack(state, false).length.left; }
+
 TextState StringShape::reduced(TextState state, std::uint32_t longest) const {
   Parts parts = unpack(state, excludes_);
   if (excludes_ || parts.phase == Phase::start || state == kEnded) return state;
@@ -318,6 +326,10 @@ bool RawTextShape::is_steady(TextState state) const {
   const Parts parts = unpack(state);
   return state != 0 && state != kEnded && parts.matched == 0 && parts.utf8 == Utf8Phase::ground &&
          parts.length.is_free();
+}
+
+bool RawTextShape::is_free(TextState state, std::uint32_t longest) const {
+  return is_steady(reduced(state == 0 ? pack(unpack(0)) : state, longest));
 }
 
 TextState RawTextShape::reduced(TextState state, std::uint32_t longest) const {

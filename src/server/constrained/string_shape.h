@@ -48,6 +48,10 @@ class StringShape {
   std::optional<std::uint32_t> room(TextState state) const;
   /// Whether such characters leave the state as it is.
   bool is_steady(TextState state) const;
+  /// What is counted where no character or escape is begun and no excluded word can follow; else nothing.
+  std::optional<LengthCounter> counted(TextState state) const;
+  /// LengthCounter::left in `state`, of a string that excludes nothing.
+  std::uint32_t characters_left(TextState state) const;
   /// What the state is like for texts of no more than `longest` code points (see LengthCounter::beyond).
   TextState reduced(TextState state, std::uint32_t longest) const;
 
@@ -75,6 +79,8 @@ class RawTextShape {
   const LengthCounter& length() const { return length_; }
   std::optional<std::uint32_t> room(TextState state) const;
   bool is_steady(TextState state) const;
+  /// Whether no limit can be met within `longest` bytes, and no character or end is begun.
+  bool is_free(TextState state, std::uint32_t longest) const;
   TextState reduced(TextState state, std::uint32_t longest) const;
 
  private:

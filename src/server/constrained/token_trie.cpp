@@ -1,7 +1,9 @@
 #include "server/constrained/token_trie.h"
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
+#include <type_traits>
 
 #include "engine/constraint.h"
 #include "text/utf8.h"
@@ -58,6 +60,43 @@ void TokenTrie::build(Words words) {
   order_by_length(ordinary);
   ordinary_ = build_tree(ordinary);
   others_ = build_tree(others);
+  characters_.resize(static_cast<std::size_t>(vocab_size_));
+  const StringShape string{LengthCounter{.left = LengthCounter::kMost}};
+  slices_[static_cast<std::size_t>(TextKind::string)] = build_slice(others, string, *string.step(0, '"'));
+  slices_[static_cast<std::size_t>(TextKind::raw)] = build_slice(others, RawTextShape{LengthCounter{}}, 0);
+}
+
+/// `words`: those that aren't ordinary.
+template <typename Shape>
+TokenTrie::Slice TokenTrie::build_slice(const Words& words, const Shape& shape, TextState start) {
+  Slice slice{ordinary_mask_, {}, {}, {}};
+  Words beyond;
+  for (const auto& [bytes, token] : words) {
+    TextState last = start;  // before the end
+    std::optional<TextState> state = start;
+    std::size_t taken = 0;
+    while (taken < bytes.size() && state && *state != Shape::kEnded) {
+      last = *state;
+      state = shape.step(*state, static_cast<std::uint8_t>(bytes[taken++]));
+    }
+    if (!state) continue;
+    const bool ended = *state == Shape::kEnded;
+    if constexpr (std::is_same_v<Shape, StringShape>) {
+      const std::uint32_t left = shape.characters_left(ended ? last : *state);
+      characters_[static_cast<std::size_t>(token)] = static_cast<std::uint16_t>(LengthCounter::kMost - left);
+    }
+    if (!ended) {
+      slice.inside[static_cast<std::size_t>(token) / 32] |= 1u << (token % 32);
+      slice.others_inside.push_back(token);
+    } else if (taken == bytes.size()) {
+      slice.ending.push_back(token);
+    } else {
+      beyond.emplace_back(bytes.substr(taken), token);
+    }
+  }
+  std::sort(beyond.begin(), beyond.end());
+  slice.beyond = build_tree(beyond);
+  return slice;
 }
 
 void TokenTrie::order_by_length(const Words& words) {

@@ -25,6 +25,14 @@ std::optional<Mark> Marks::of(TokenId token) const {
   return std::nullopt;
 }
 
+bool Marks::leave_thinking(std::span<const TokenId> prompt) const {
+  const auto last = std::find_if(prompt.rbegin(), prompt.rend(), [&](TokenId t) {
+    const std::optional<Mark> mark = of(t);
+    return mark == Mark::think_begin || mark == Mark::think_end;
+  });
+  return last != prompt.rend() && of(*last) == Mark::think_begin;
+}
+
 AnswerParser::AnswerParser(AnswerParserOptions options, Emit emit)
     : options_(std::move(options)), emit_(std::move(emit)), has_tools_(options_.tools && !options_.tools->empty()) {
   if (options_.thinking) part_ = Part::reasoning;

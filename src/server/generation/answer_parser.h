@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,8 @@ class Marks {
   explicit Marks(const Tokenizer& tokenizer);
   std::optional<Mark> of(TokenId token) const;
   std::optional<TokenId> token(Mark mark) const { return tokens_[static_cast<std::size_t>(mark)]; }
+  /// Whether `prompt` leaves a <think> open, so that its answer begins inside it.
+  bool leave_thinking(std::span<const TokenId> prompt) const;
 
  private:
   std::optional<TokenId> tokens_[4];

@@ -31,11 +31,37 @@ void AnswerStream::push(const TokenEvent& token) {
     emit_(std::move(logprobs));
   }
   if (!options_.chat) return emit_text(text_.push(token.token));
-  if (const std::optional<Mark> mark = marks_.of(token.token)) {
+  const std::optional<Mark> mark = marks_.of(token.token);
+  note_token(token.token, mark);
+  if (mark) {
     parser_.push(text_.finish());  // a mark doesn't complete a character
     parser_.push(*mark);
   } else {
     parser_.push(text_.push(token.token));
+  }
+  if (mark == Mark::call_end && std::exchange(writes_call_, false) && calls_since_begin_ == 1 && options_.on_call)
+    options_.on_call(std::move(call_));
+}
+
+/// Before the parser hears of it.
+void AnswerStream::note_token(TokenId token, std::optional<Mark> mark) {
+  if (mark == Mark::call_begin) {
+    writes_call_ = !parser_.reasoning();
+    calls_since_begin_ = 0;
+    call_ = {};
+  } else if (writes_call_ && mark != Mark::call_end) {
+    call_.tokens.push_back(token);
+  }
+}
+
+void AnswerStream::note_call(const AnswerEvent& event) {
+  if (const auto* begin = std::get_if<ToolCallBegin>(&event)) {
+    call_.id = begin->id;
+    call_.name = begin->name;
+  } else if (const auto* arguments = std::get_if<ToolArguments>(&event)) {
+    call_.arguments += arguments->fragment;
+  } else if (std::holds_alternative<ToolCallEnd>(event)) {
+    ++calls_since_begin_;
   }
 }
 
@@ -75,17 +101,18 @@ void AnswerStream::finish(AnswerFinish reason, Finished finished) {
 
 void AnswerStream::on_part(AnswerEvent event) {
   if (ended()) return;
-  if (auto* delta = std::get_if<TextDelta>(&event)) return emit_text(std::move(delta->text));
+  if (auto* delta = std::get_if<TextDelta>(&event)) return emit_text(delta->text);
   if (std::holds_alternative<ToolCallBegin>(event)) {  // a stop string doesn't reach over a call
     TextDelta held;
     held.text = stops_.finish();
     if (!held.text.empty()) emit_(std::move(held));
   }
+  note_call(event);
   call_ended_ = !options_.parallel_tool_calls && std::holds_alternative<ToolCallEnd>(event);
   emit_(std::move(event));
 }
 
-void AnswerStream::emit_text(std::string text) {
+void AnswerStream::emit_text(const std::string& text) {
   if (text.empty()) return;
   TextDelta delta;
   delta.text = stops_.push(text, armed_);

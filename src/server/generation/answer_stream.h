@@ -10,6 +10,7 @@
 
 #include "engine/request.h"
 #include "server/generation/answer_parser.h"
+#include "server/generation/call_memory.h"
 #include "server/generation/stop_strings.h"
 #include "text/text_stream.h"
 
@@ -23,6 +24,7 @@ struct AnswerStreamOptions {
   bool include_stop = false;
   std::int64_t min_tokens = 0;  // before which no stop string counts
   bool logprobs = false;
+  std::function<void(WrittenCall)> on_call;  // of each call that stands alone between <tool_call> and </tool_call>
 };
 
 /// Detokenises, splits into parts, cuts at stop strings and counts. Whole characters only leave it.
@@ -46,7 +48,9 @@ class AnswerStream {
 
  private:
   void on_part(AnswerEvent event);
-  void emit_text(std::string text);
+  void emit_text(const std::string& text);
+  void note_call(const AnswerEvent& event);
+  void note_token(TokenId token, std::optional<Mark> mark);
 
   const Tokenizer& tokenizer_;
   const Marks& marks_;
@@ -57,6 +61,9 @@ class AnswerStream {
   AnswerParser parser_;
   Usage usage_;
   bool armed_ = true, call_ended_ = false;
+  WrittenCall call_;           // what is known of the call that is being written
+  int calls_since_begin_ = 0;  // that have ended since the last <tool_call>
+  bool writes_call_ = false;   // since which all tokens were noted
 };
 
 }  // namespace strata

@@ -53,6 +53,13 @@ struct Started {
   std::int64_t prompt_tokens = 0, cached_tokens = 0;
 };
 
+/// The engine has computed more of the prompt; only if it was asked for.
+struct PromptProgressed {
+  std::int64_t prompt_tokens = 0, cached_tokens = 0;
+  std::int64_t processed_tokens = 0;  // cached ones included
+  double ms = 0;                      // since the engine began
+};
+
 /// Tokens of the prompt, in order, with their log probabilities; only if they were asked for, before any delta.
 struct PromptTokens {
   std::vector<TokenLogprob> tokens;
@@ -108,8 +115,8 @@ struct Finished {
   std::vector<std::string> warnings;  // "unknown_tool", ...: short names, for a header
 };
 
-using AnswerEvent = std::variant<Started, PromptTokens, ReasoningDelta, TextDelta, ToolCallBegin, ToolArguments,
-                                 ToolCallEnd, TokenLogprobs, Finished>;
+using AnswerEvent = std::variant<Started, PromptProgressed, PromptTokens, ReasoningDelta, TextDelta, ToolCallBegin,
+                                 ToolArguments, ToolCallEnd, TokenLogprobs, Finished>;
 
 /// An event of one of a request's answers.
 struct ChoiceEvent {

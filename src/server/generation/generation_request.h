@@ -60,6 +60,8 @@ struct GenerationRequest {
   std::int32_t top_logprobs = 0;
   std::optional<std::int32_t> prompt_logprobs;  // alternatives; unset: none are computed
 
+  bool prompt_progress = false;  // whether PromptProgressed events come
+
   ToolChoice tool_choice = ToolChoice::automatic;
   std::string tool_name;                   // with ToolChoice::named
   std::vector<std::string> allowed_tools;  // of ChatPrompt::tools; empty: all

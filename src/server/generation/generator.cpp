@@ -56,6 +56,7 @@ struct Generation::Shared {
       : engine(e), on_event(std::move(callback)), observer(o) {}
 
   void on_start(Choice& choice, int index, std::int64_t cached);
+  void on_progress(Choice& choice, int index, std::int64_t processed);
   void on_prompt(Choice& choice, int index, std::span<const PromptLogprob> tokens);
   void on_token(Choice& choice, TokenEvent event);
   void note_token(Choice& choice);
@@ -84,6 +85,13 @@ void Generation::Shared::on_start(Choice& choice, int index, std::int64_t cached
   first.tokens.emplace_back().token = choice.first_prompt_token;
   first.tokens.back().logprob = std::numeric_limits<float>::quiet_NaN();
   on_event({index, std::move(first)});
+}
+
+void Generation::Shared::on_progress(Choice& choice, int index, std::int64_t processed) {
+  const std::lock_guard lock(mutex);
+  if (detached || choice.finished) return;
+  on_event({index, PromptProgressed{choice.prompt_tokens, choice.cached_tokens, processed,
+                                    ms_between(choice.started, Clock::now())}});
 }
 
 void Generation::Shared::on_prompt(Choice& choice, int index, std::span<const PromptLogprob> tokens) {
@@ -211,6 +219,16 @@ void Generation::stop(AnswerFinish reason) {
   for (const RequestId id : ids) shared_->engine.cancel(id);
 }
 
+void Generation::pause(bool paused) {
+  if (!shared_) return;
+  std::vector<RequestId> ids;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    ids = shared_->unfinished();
+  }
+  for (const RequestId id : ids) shared_->engine.pause(id, paused);
+}
+
 Generator::Impl::Impl(const Tokenizer& tokenizer, const std::vector<TokenId>& stop_tokens)
     : marks(tokenizer), compiler(tokenizer, stop_tokens) {
   for (std::int64_t t = 0; t < tokenizer.vocab_size(); ++t)
@@ -247,6 +265,8 @@ Generation Generator::start(PreparedRequest prepared, OnEvent on_event) {
   stream.include_stop = asked.include_stop_str_in_output;
   stream.min_tokens = asked.min_tokens;
   stream.logprobs = asked.logprobs;
+  if (options_.replay_calls && parts.tools)
+    stream.on_call = [calls = &impl_->calls](WrittenCall call) { calls->remember(std::move(call)); };
 
   // Held, so that no event is delivered before it is sure that there will be all of them.
   std::unique_lock lock(shared->mutex);
@@ -278,6 +298,15 @@ Generation Generator::start(PreparedRequest prepared, OnEvent on_event) {
     request.constraints = impl_->constraints_of(*this, parts, choice->budget);
     request.on_start = [shared, choice, index](std::int64_t cached) { shared->on_start(*choice, index, cached); };
     request.on_token = [shared, choice](const TokenEvent& event) { shared->on_token(*choice, event); };
+    if (asked.prompt_progress) {
+      request.on_progress = [shared, choice, index](std::int64_t done) { shared->on_progress(*choice, index, done); };
+    }
+    if (asked.n > 1 && request.prompt.size() > 1 && !asked.prompt_logprobs) {
+      // The prompt is computed once, but for its last token: each answer wants the logits after it.
+      if (index % asked.n == 0) request.snapshots.push_back(std::ssize(request.prompt) - 1);
+      if (index % asked.n > 0)
+        request.starts_after = shared->choices[static_cast<std::size_t>(index - index % asked.n)]->id;
+    }
     if (asked.prompt_logprobs) {
       request.prompt_logprobs = true;
       request.on_prompt = [shared, choice, index](std::span<const PromptLogprob> tokens) {

@@ -28,6 +28,9 @@ struct GeneratorOptions {
   /// Thinking of turns that the template drops anyway is dropped before rendering, so that a client which sends it back
   /// and one which doesn't have the same tokens, and find each other's states.
   bool normalize_history = false;
+  /// Calls that a client sends back by their ids stand in the prompt as the model wrote them (CallMemory), not as the
+  /// template would write them; as long as they are remembered.
+  bool replay_calls = true;
 };
 
 /// What a request costs and becomes, before the engine hears of it. Move-only.
@@ -89,6 +92,8 @@ class Generation {
   /// Ends the answers that haven't ended: each gets what is known of it and a Finished with `reason` (timeout or
   /// abort), in at most one step of the engine.
   void stop(AnswerFinish reason);
+  /// Stops the engine from going on with them, or lets it: a few events more may come. Their tokens don't depend on it.
+  void pause(bool paused);
 
  private:
   friend class Generator;
@@ -97,7 +102,7 @@ class Generation {
   std::shared_ptr<Shared> shared_;
 };
 
-/// Watches all answers, for metrics. Called on the engine's thread: a few atomic additions.
+/// Watches all answers, for metrics. Called on the engine's thread where nothing else is said: a few atomic additions.
 class GenerationObserver {
  public:
   virtual ~GenerationObserver() = default;
@@ -106,6 +111,8 @@ class GenerationObserver {
   /// Any later one, since the one before it.
   virtual void on_token(std::chrono::steady_clock::duration gap) = 0;
   virtual void on_finished(const Finished& finished) = 0;
+  /// A request's grammar was compiled, or found, in this time. Any thread.
+  virtual void on_grammar(std::chrono::steady_clock::duration time) = 0;
 };
 
 /// Turns requests into answers with one model. Thread-safe; knows no sockets and no JSON of any API.

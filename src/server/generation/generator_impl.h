@@ -7,6 +7,7 @@
 #include "server/constrained/constraint_compiler.h"
 #include "server/generation/answer_constraints.h"
 #include "server/generation/answer_parser.h"
+#include "server/generation/call_memory.h"
 #include "server/generation/generator.h"
 
 namespace strata {
@@ -31,6 +32,7 @@ struct Generator::Impl {
   const Marks marks;
   std::size_t longest_token = 1;        // bytes
   mutable ConstraintCompiler compiler;  // thread-safe
+  CallMemory calls;                     // thread-safe
 };
 
 }  // namespace strata

@@ -140,7 +140,9 @@ PreparedRequest Generator::prepare(GenerationRequest request) const {
     check_token(tokenizer_, token, "stop_token_ids");
     parts->stop_tokens.push_back(token);
   }
+  const auto begun = std::chrono::steady_clock::now();
   impl_->prepare_form(*parts);
+  if (parts->grammar && observer_ != nullptr) observer_->on_grammar(std::chrono::steady_clock::now() - begun);
   const std::optional<std::int64_t> budget = asked.thinking_budget ? asked.thinking_budget : options_.thinking_budget;
   if (budget && parts->thinking && impl_->marks.token(Mark::think_end)) parts->thinking_budget = *budget;
   return PreparedRequest(std::move(parts));
@@ -162,13 +164,11 @@ void Generator::Impl::prepare_chat(const Generator& generator, PreparedRequest::
   PreparedPrompt prompt;
   prompt.tokens = std::move(rendered.tokens);
   if (prompt.tokens.empty()) throw FieldError("messages", "the chat template makes an empty prompt of them");
-  const auto last = std::find_if(prompt.tokens.rbegin(), prompt.tokens.rend(), [&](TokenId token) {
-    const auto mark = marks.of(token);
-    return mark == Mark::think_begin || mark == Mark::think_end;
-  });
-  parts.thinking = last != prompt.tokens.rend() && marks.of(*last) == Mark::think_begin;
+  parts.thinking = marks.leave_thinking(prompt.tokens);
   room(std::ssize(prompt.tokens), parts.request, generator.options_.context);
   prompt.snapshots = snapshot_points(*chat_template, generator.tokenizer_, chat, rendered.segments, prompt.tokens);
+  if (generator.options_.replay_calls)
+    calls.replay(chat.messages, generator.tokenizer_, marks, prompt.tokens, prompt.snapshots);
   parts.prompts.push_back(std::move(prompt));
   if (!chat.tools.is_null() && !chat.tools.empty() && parts.request.tool_choice != ToolChoice::none)
     parts.tools = std::make_shared<const ToolSet>(chat.tools, parts.request.allowed_tools);

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kReadBytes = 64 << 10;
 /// A refused body of at most this is read, so that the connection can be kept.
 constexpr std::int64_t kReadThrough = 64 << 10;
+/// What one connection reads before the others have their turn: a client may send as fast as it is read.
+constexpr std::size_t kTurnBytes = 256 << 10;
 /// What a buffer may keep between requests.
 constexpr std::size_t kKeptCapacity = 4 << 10;
 
@@ -149,24 +151,41 @@ Task<bool> Connection::read_body(RequestReader& reader) {
 }
 
 Task<Connection::Read> Connection::read_some() {
+  if (turn_bytes_ >= kTurnBytes) co_await give_way();
   while (true) {
     if (gone_) co_return Read::end;
     if (expired_) co_return Read::expired;
     if (closing_ && phase_ == Phase::idle) co_return Read::closing;
     const std::size_t before = in_.size();
     // Small first: an idle connection that asks something small stays small.
-    in_.resize(before + (phase_ == Phase::body ? kReadBytes : kKeptCapacity));
+    const bool small = phase_ == Phase::idle || phase_ == Phase::head;
+    in_.resize(before + (small ? kKeptCapacity : kReadBytes));
     const ssize_t n = ::recv(socket_.native_handle(), in_.data() + before, in_.size() - before, 0);
     const int error = errno;
     in_.resize(before + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-    if (n > 0) co_return Read::bytes;
+    if (n > 0) {
+      turn_bytes_ += static_cast<std::size_t>(n);
+      co_return Read::bytes;
+    }
     if (n == 0) co_return Read::end;
     if (error == EINTR) continue;
     if (error != EAGAIN && error != EWOULDBLOCK) co_return Read::end;
     if (before == 0) shrink(in_);
+    turn_bytes_ = 0;
     wait_readable();
     co_await signal_;
   }
+}
+
+/// Goes on when everything that was ready has run.
+Task<> Connection::give_way() {
+  turn_bytes_ = 0;
+  gave_way_ = false;
+  boost::asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->gave_way_ = true;
+    self->signal_.set();
+  });
+  while (!gave_way_) co_await signal_;
 }
 
 void Connection::respond(const Request& request, const Response& response, bool keep_alive) {
@@ -268,7 +287,7 @@ void Connection::sweep(Clock::time_point now) {
     pollfd poll{socket_.native_handle(), POLLRDHUP, 0};
     if (::poll(&poll, 1, 0) > 0) lost();
   }
-  const bool must_drain = phase_ == Phase::flushing || pending() >= static_cast<std::size_t>(limits_.send_buffer);
+  const bool must_drain = phase_ == Phase::flushing || !drained();
   const bool stuck = !gone_ && pending() > 0 && must_drain && now - last_progress_ > limits_.slow_client_timeout;
   if (stuck) {
     slow_ = true;
@@ -326,7 +345,7 @@ void Connection::push() {
   if (pending() == 0 || gone_) {
     out_.clear();
     sent_ = 0;
-  } else if (sent_ > kReadBytes) {
+  } else if (sent_ > kReadBytes && sent_ > pending()) {  // so that a long response isn't moved over and over
     out_.erase(0, sent_);
     sent_ = 0;
   }
@@ -346,6 +365,7 @@ void Exchange::begin_stream(Response head) {
 }
 
 void Exchange::send(std::string_view bytes) {
+  if (request_.method == "HEAD") return;
   std::string& out = connection_.out_;
   if (connection_.pending() == 0) connection_.last_progress_ = Connection::Clock::now();
   if (request_.minor_version == 0) {
@@ -359,7 +379,7 @@ void Exchange::send(std::string_view bytes) {
 
 void Exchange::end_stream() {
   ended_ = true;
-  if (request_.minor_version > 0) connection_.out_.append(kLastChunk);
+  if (request_.minor_version > 0 && request_.method != "HEAD") connection_.out_.append(kLastChunk);
   connection_.push();
 }
 
@@ -367,6 +387,7 @@ bool Exchange::gone() const { return connection_.gone_; }
 bool Exchange::full() const {
   return connection_.pending() >= static_cast<std::size_t>(connection_.limits_.send_buffer);
 }
+bool Exchange::drained() const { return connection_.drained(); }
 std::chrono::steady_clock::time_point Exchange::last_sent() const { return connection_.last_sent_; }
 Signal& Exchange::wake_up() { return connection_.signal_; }
 void Exchange::wake_at(std::chrono::steady_clock::time_point time) { connection_.wake_at_ = time; }

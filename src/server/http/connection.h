@@ -53,6 +53,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Task<Read> read_request(RequestReader& reader, Phase phase);
   Task<bool> read_body(RequestReader& reader);
   Task<Read> read_some();
+  Task<> give_way();
   Task<> refuse(Response response, Request& head);
   Task<> handle(Request& request);
   Task<> flush();
@@ -69,6 +70,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void lost();
   void close();
   std::size_t pending() const { return out_.size() - sent_; }
+  bool drained() const { return pending() <= static_cast<std::size_t>(limits_.send_buffer) / 2; }
 
   boost::asio::posix::stream_descriptor socket_;
   Service& service_;
@@ -83,10 +85,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Clock::time_point deadline_ = Clock::time_point::max(), wake_at_ = Clock::time_point::max();
   Clock::time_point request_began_{}, last_sent_{}, last_progress_{};
   std::string in_, out_;
-  std::size_t sent_ = 0;  // of out_
+  std::size_t sent_ = 0;        // of out_
+  std::size_t turn_bytes_ = 0;  // read since others had their turn
   std::int64_t request_bytes_ = 0, response_bytes_ = 0;
   bool waits_readable_ = false, waits_writable_ = false;
-  bool expired_ = false, closing_ = false, gone_ = false, slow_ = false, keep_alive_ = false;
+  bool expired_ = false, closing_ = false, gone_ = false, slow_ = false, keep_alive_ = false, gave_way_ = false;
 };
 
 }  // namespace strata::http

@@ -28,7 +28,7 @@ class Exchange {
   /// A whole response; to HEAD without its body. At most one.
   void respond(Response response);
 
-  /// The head of a response whose length isn't known; its body is ignored.
+  /// The head of a response whose length isn't known; its body is ignored. To HEAD it is all that is sent.
   void begin_stream(Response head);
   /// More of the body. What the socket doesn't take at once waits in the send buffer.
   void send(std::string_view bytes);
@@ -38,6 +38,8 @@ class Exchange {
   bool gone() const;
   /// The send buffer has reached Limits::send_buffer: send no more until it hasn't.
   bool full() const;
+  /// At most half of that waits.
+  bool drained() const;
   bool responded() const { return responded_; }
   /// When something was last sent.
   std::chrono::steady_clock::time_point last_sent() const;

@@ -38,6 +38,12 @@ std::size_t RequestReader::take_head(std::string_view bytes) {
     return 0;
   }
   if (end == std::string_view::npos) {
+    // Who ends lines with LF alone may have sent all it has.
+    for (std::size_t at = bytes.find('\n', searched_); at != std::string_view::npos; at = bytes.find('\n', at + 1)) {
+      if (at > 0 && bytes[at - 1] == '\r') continue;
+      refuse({400, "bad_request", "a line does not end with CR LF"});
+      return 0;
+    }
     searched_ = bytes.size();
     return 0;
   }

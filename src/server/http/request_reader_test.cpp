@@ -98,6 +98,13 @@ TEST(RequestReader, SmugglingIsRefused) {
   EXPECT_EQ(Fed(request("", "", "GET / HTTP/2.0")).status(), 505);
 }
 
+TEST(RequestReader, F27_ABareLineFeedIsRefusedAtOnce) {
+  for (const char* bytes : {"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\n", "\n", "GET / HTTP/1.1\r\nHost: a\n"}) {
+    EXPECT_EQ(Fed(bytes).status(), 400) << bytes;
+    EXPECT_EQ(Fed(bytes, 1).status(), 400) << bytes;
+  }
+}
+
 TEST(RequestReader, F9_HeadsHaveAnEnd) {
   std::string many;
   for (int i = 0; i < 100; ++i) many += "X-" + std::to_string(i) + ": a\r\n";

@@ -31,8 +31,8 @@ void append_escaped(std::string& out, std::string_view value) {
 void Histogram::observe(double value) {
   const auto bucket =
       static_cast<std::size_t>(std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin());
-  counts_[bucket].store(counts_[bucket].load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  sum_.store(sum_.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
+  counts_[bucket].fetch_add(1, std::memory_order_relaxed);
+  sum_.fetch_add(value, std::memory_order_relaxed);
 }
 
 void Exposition::head(const std::string& name, std::string_view help, std::string_view type) {
@@ -86,11 +86,11 @@ void Exposition::histogram(std::string_view name, std::string_view help,
 }
 
 void Exposition::histogram(std::string_view name, std::string_view help, std::span<const double> bounds,
-                           std::span<const std::int64_t> counts, double sum) {
+                           const std::vector<Counts>& series) {
   for (const std::string& prefix : prefixes_) {
     const std::string full = prefix + std::string(name);
     head(full, help, "histogram");
-    buckets(full, {}, bounds, counts, sum);
+    for (const Counts& s : series) buckets(full, s.labels, bounds, s.counts, s.sum);
   }
 }
 

@@ -12,7 +12,7 @@
 
 namespace strata {
 
-/// Counts of values by bucket. One thread observes, any thread reads.
+/// Counts of values by bucket, for any thread.
 class Histogram {
  public:
   /// `bounds`: upper bounds, ascending; static.
@@ -53,9 +53,13 @@ class Exposition {
   }
   void histogram(std::string_view name, std::string_view help,
                  const std::vector<std::pair<Labels, const Histogram*>>& histograms);
-  /// `counts` has one more than `bounds`.
+  struct Counts {
+    Labels labels;
+    std::span<const std::int64_t> counts;  // one more than there are bounds
+    double sum = 0;
+  };
   void histogram(std::string_view name, std::string_view help, std::span<const double> bounds,
-                 std::span<const std::int64_t> counts, double sum);
+                 const std::vector<Counts>& series);
 
   std::string take() { return std::move(text_); }
 

@@ -43,6 +43,9 @@ TEST(ServerMetrics, NamesAndLabelsAreThoseOfVllm) {
   stats.prompt_tokens = 7;
   stats.cached_prompt_tokens = 5;
   stats.cancelled_in_decode = 2;
+  stats.step_times[static_cast<std::size_t>(StepPhase::mixed)].add(std::chrono::milliseconds(7));
+  stats.mask_times.add(std::chrono::microseconds(30));
+  metrics.on_grammar(std::chrono::milliseconds(2));
   const std::string text = metrics.text(stats, {.connections = 4});
   const std::string labels = "{model_name=\"demo\",engine=\"0\"";
   EXPECT_EQ(sample_of(text, "strata_num_requests_running{"), "strata_num_requests_running" + labels + "} 3");
@@ -53,6 +56,13 @@ TEST(ServerMetrics, NamesAndLabelsAreThoseOfVllm) {
             "strata_requests_cancelled_total" + labels + ",where=\"decode\"} 2");
   EXPECT_EQ(sample_of(text, "strata_time_to_first_token_seconds_bucket" + labels + ",le=\"0.005\""),
             "strata_time_to_first_token_seconds_bucket" + labels + ",le=\"0.005\"} 1");
+  EXPECT_EQ(sample_of(text, "strata_engine_step_seconds_bucket" + labels + ",phase=\"mixed\",le=\"0.005\""),
+            "strata_engine_step_seconds_bucket" + labels + ",phase=\"mixed\",le=\"0.005\"} 0");
+  EXPECT_EQ(sample_of(text, "strata_engine_step_seconds_bucket" + labels + ",phase=\"mixed\",le=\"0.01\""),
+            "strata_engine_step_seconds_bucket" + labels + ",phase=\"mixed\",le=\"0.01\"} 1");
+  EXPECT_EQ(sample_of(text, "strata_grammar_mask_seconds_count"), "strata_grammar_mask_seconds_count" + labels + "} 1");
+  EXPECT_EQ(sample_of(text, "strata_grammar_compile_seconds_sum"),
+            "strata_grammar_compile_seconds_sum" + labels + "} 0.002");
   EXPECT_EQ(sample_of(text, "http_requests_total"),
             "http_requests_total{handler=\"/v1/models\",method=\"GET\",status=\"200\"} 1");
   EXPECT_EQ(sample_of(text, "http_connections "), "http_connections 4");

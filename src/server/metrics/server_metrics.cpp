@@ -11,6 +11,7 @@ constexpr double kFirstToken[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25, 
 constexpr double kGap[] = {.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80};
 constexpr double kRequest[] = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
+constexpr double kGrammar[] = {.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5};
 constexpr double kTokens[] = {1,    2,    5,    10,    20,    50,    100,    200,    500,
                               1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000};
 constexpr double kParameterN[] = {1, 2, 5, 10, 20};
@@ -41,10 +42,13 @@ ServerMetrics::ServerMetrics(std::string model_name, std::string version, bool v
       inference_(kRequest),
       prefill_(kRequest),
       decode_(kRequest),
+      grammar_(kGrammar),
       prompt_tokens_(kTokens),
       generation_tokens_(kTokens),
       params_n_(kParameterN),
       params_max_tokens_(kTokens) {}
+
+void ServerMetrics::on_grammar(std::chrono::steady_clock::duration time) { grammar_.observe(seconds(time)); }
 
 void ServerMetrics::on_first_token(std::chrono::steady_clock::duration since_start) {
   first_token_.observe(seconds(since_start));
@@ -91,6 +95,7 @@ void ServerMetrics::write_engine(Exposition& out, const EngineStats& s) const {
   out.gauge("num_requests_running", "Requests that the engine runs.", n(s.running));
   out.gauge("num_requests_waiting", "Requests that wait for the engine.", n(s.waiting + s.parked));
   out.gauge("num_requests_parked", "Of them, those that had begun and were put aside for want of memory.", n(s.parked));
+  out.gauge("num_requests_paused", "Requests that stand still because their clients don't read.", n(s.paused));
   out.gauge("num_queued_tokens", "Prompt tokens of requests that haven't begun.", n(s.queued_tokens));
   out.gauge("kv_cache_usage_perc", "Part of the pages of keys and values that is in use, 0 to 1.",
             part(s.kv_pages_used, s.kv_pages_total));
@@ -104,8 +109,8 @@ void ServerMetrics::write_engine(Exposition& out, const EngineStats& s) const {
   out.counter("generation_tokens", "Tokens of answers.", n(s.generated_tokens));
   out.counter("corrupted_requests", "Requests that ended because a logit was NaN or infinite.", n(s.numerical_errors));
   std::vector<double> bounds(kStepTokenBounds.begin(), kStepTokenBounds.end());
-  out.histogram("iteration_tokens_total", "Tokens of a step.", bounds, s.step_tokens,
-                n(s.prompt_tokens + s.generated_tokens));
+  out.histogram("iteration_tokens_total", "Tokens of a step.", bounds,
+                {{{}, s.step_tokens, n(s.prompt_tokens + s.generated_tokens)}});
 }
 
 void ServerMetrics::write_answers(Exposition& out) const {
@@ -189,6 +194,16 @@ std::string ServerMetrics::text(const EngineStats& s, const HttpFacts& http) con
                {{{"where", "prefill"}}, n(s.cancelled_in_prefill)},
                {{{"where", "decode"}}, n(s.cancelled_in_decode)}});
   own.counter("engine_steps", "Steps of the engine.", n(s.steps));
+  std::vector<Exposition::Counts> phases;
+  for (std::size_t i = 0; i < kStepPhases; ++i) {
+    phases.push_back(
+        {{{"phase", std::string(name_of(static_cast<StepPhase>(i)))}}, s.step_times[i].counts, s.step_times[i].sum});
+  }
+  own.histogram("engine_step_seconds", "How long a step took, by whether it had tokens of prompts, of answers or both.",
+                kStepSeconds, phases);
+  own.histogram("grammar_mask_seconds", "How long it took to say which tokens may come next in a constrained answer.",
+                kMaskSeconds, {{{}, s.mask_times.counts, s.mask_times.sum}});
+  own.histogram("grammar_compile_seconds", "How long a request waited for its grammar.", grammar_);
   own.counter("reasoning_tokens", "Tokens of thinking.", read(reasoning_tokens_));
   own.counter("reasoning_truncated", "Answers whose thinking was ended by its budget.", read(reasoning_truncated_));
   own.counter("stream_clients_slow", "Clients that were cut off because they didn't read.", n(slow_clients_));

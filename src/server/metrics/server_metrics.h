@@ -21,6 +21,9 @@ class ServerMetrics final : public GenerationObserver {
  public:
   ServerMetrics(std::string model_name, std::string version, bool vllm_names);
 
+  // Any thread.
+  void on_grammar(std::chrono::steady_clock::duration time) override;
+
   // The engine's thread.
   void on_first_token(std::chrono::steady_clock::duration since_start) override;
   void on_token(std::chrono::steady_clock::duration gap) override;
@@ -59,6 +62,7 @@ class ServerMetrics final : public GenerationObserver {
   const bool vllm_names_;
 
   Histogram first_token_, gap_, per_token_, answer_, queue_, inference_, prefill_, decode_;
+  Histogram grammar_;
   Histogram prompt_tokens_, generation_tokens_, params_n_, params_max_tokens_;
   std::array<std::atomic<std::int64_t>, 6> finished_{};  // by AnswerFinish
   std::atomic<std::int64_t> reasoning_tokens_ = 0, reasoning_truncated_ = 0;

@@ -253,6 +253,7 @@ TEST(RequestTest, ToolChoiceNamesWhatThereIs) {
 TEST(RequestTest, FieldsThatContradictAreRefused) {
   EXPECT_EQ(chat_with("top_logprobs", 3), invalid("top_logprobs"));
   EXPECT_EQ(chat_with("stream_options", Json({{"include_usage", true}})), invalid("stream_options"));
+  EXPECT_EQ(chat_with("return_progress", "yes"), invalid("return_progress"));
   Json body = chat_body();
   body["chat_template_kwargs"] = {{"enable_thinking", true}};
   body["reasoning_effort"] = "none";
@@ -268,7 +269,7 @@ TEST(RequestTest, ValuesArriveWhereTheyBelong) {
     "top_k": -1, "top_p": 0, "max_tokens": 9, "max_completion_tokens": 7, "seed": -1, "stop": "x", "n": 3, "stream": true,
     "stream_options": {"include_usage": true}, "logprobs": true, "top_logprobs": 4, "repeat_penalty": 1.5,
     "logit_bias": {"5": -1, "the": 2}, "reasoning_effort": "none", "timeout_ms": 50, "priority": -3,
-    "reasoning_budget": 64})",
+    "reasoning_budget": 64, "return_progress": true})",
                                                options());
   const GenerationRequest& generation = request.generation;
   EXPECT_EQ(generation.temperature, 0.5F);
@@ -282,6 +283,7 @@ TEST(RequestTest, ValuesArriveWhereTheyBelong) {
   EXPECT_EQ(generation.repetition_penalty, 1.5F);
   EXPECT_EQ(generation.priority, -3);
   EXPECT_EQ(generation.thinking_budget, 64);
+  EXPECT_TRUE(generation.prompt_progress);
   ASSERT_EQ(generation.logit_bias.size(), 2U);
   EXPECT_EQ(std::get<TokenId>(generation.logit_bias[0].first), 5);
   EXPECT_EQ(std::get<std::string>(generation.logit_bias[1].first), "the");

@@ -17,7 +17,7 @@ std::optional<float> as_float(std::optional<double> value) {
 
 std::string read_model(FieldReader& request, const RequestOptions& options) {
   const auto asked = request.string("model");
-  const std::string served = options.model_names.empty() ? "" : options.model_names.front();
+  std::string served = options.model_names.empty() ? "" : options.model_names.front();
   if (!asked || asked->empty() || options.any_model) return served;
   const auto& names = options.model_names;
   if (std::find(names.begin(), names.end(), *asked) == names.end()) throw ApiError::model_not_found(*asked, served);
@@ -209,6 +209,7 @@ void read_common_fields(FieldReader& request, const RequestOptions& options, Api
   generation.cache_salt = request.string("cache_salt", 1024).value_or("");
   out.timeout_ms = request.integer(kTimeout);
   read_stream(request, out.response);
+  generation.prompt_progress = request.boolean("return_progress").value_or(false) && out.response.stream;
   // What clients of other servers send and what would be silently without effect here.
   for (const char* name :
        {"guided_json", "guided_regex", "guided_choice", "guided_grammar", "grammar", "json_schema"}) {
@@ -216,7 +217,7 @@ void read_common_fields(FieldReader& request, const RequestOptions& options, Api
       throw ApiError::invalid_value(name, "it is not supported; use response_format or structured_outputs");
   }
   request.ignore({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
-                  "prompt_cache_retention", "prediction", "verbosity", "return_progress", "timings_per_token"});
+                  "prompt_cache_retention", "prediction", "verbosity", "timings_per_token"});
 }
 
 std::optional<std::int64_t> read_max_tokens(FieldReader& request, std::int64_t least) {

@@ -70,6 +70,13 @@ Json timings_json(const Finished& finished) {
             {"seed", sampling.seed}}}};
 }
 
+Json progress_json(const PromptProgressed& progress) {
+  return {{"total", progress.prompt_tokens},
+          {"cache", progress.cached_tokens},
+          {"processed", progress.processed_tokens},
+          {"time_ms", progress.ms}};
+}
+
 Json chat_logprob_json(const TokenLogprob& logprob, const Tokenizer& tokenizer) {
   const auto entry = [&](TokenId token, float value) -> Json {
     return {{"token", replace_invalid_utf8(tokenizer.bytes(token))},

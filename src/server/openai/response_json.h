@@ -19,6 +19,9 @@ Json usage_json(const Usage& usage);
 /// llama-server's names, and the sampling that was in effect.
 Json timings_json(const Finished& finished);
 
+/// llama-server's {"total", "cache", "processed", "time_ms"}.
+Json progress_json(const PromptProgressed& progress);
+
 /// OpenAI's {"token", "logprob", "bytes", "top_logprobs"}.
 Json chat_logprob_json(const TokenLogprob& logprob, const Tokenizer& tokenizer);
 

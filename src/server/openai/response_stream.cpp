@@ -53,7 +53,7 @@ struct ResponseStream::Impl {
   bool complete = false;
 };
 
-ResponseStream::ResponseStream(ResponseKind kind, ResponseHead head, const ResponseRequest& request,
+ResponseStream::ResponseStream(ResponseKind kind, const ResponseHead& head, const ResponseRequest& request,
                                const Tokenizer& tokenizer, int choices, std::vector<std::vector<TokenId>> prompts)
     : impl_(new Impl{kind, request, tokenizer, std::move(prompts), {}, {}, {}, {}, false}) {
   impl_->before = "data: {\"id\":" + json_string(head.id) + ",\"object\":\"" +
@@ -126,6 +126,10 @@ std::string ResponseStream::Impl::on_event(int index, const AnswerEvent& event) 
   }
   if (const auto* arguments = std::get_if<ToolArguments>(&event))
     return call(arguments->index, ",\"function\":{\"arguments\":" + json_string(arguments->fragment) + "}");
+  if (const auto* progress = std::get_if<PromptProgressed>(&event)) {
+    return chunk(index, is_chat() ? "\"delta\":{}" : "\"text\":\"\"", {},
+                 ",\"prompt_progress\":" + dump(progress_json(*progress)));
+  }
   if (const auto* prompt = std::get_if<PromptTokens>(&event)) return on_prompt(index, *prompt);
   if (const auto* finished = std::get_if<Finished>(&event)) return on_finished(index, *finished);
   if (const auto* logprobs = std::get_if<TokenLogprobs>(&event)) take_logprobs(at(index), *logprobs);

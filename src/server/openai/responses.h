@@ -57,8 +57,8 @@ class ResponseBody {
 class ResponseStream {
  public:
   /// As ResponseBody.
-  ResponseStream(ResponseKind kind, ResponseHead head, const ResponseRequest& request, const Tokenizer& tokenizer,
-                 int choices, std::vector<std::vector<TokenId>> prompts = {});
+  ResponseStream(ResponseKind kind, const ResponseHead& head, const ResponseRequest& request,
+                 const Tokenizer& tokenizer, int choices, std::vector<std::vector<TokenId>> prompts = {});
   ~ResponseStream();
   ResponseStream(ResponseStream&&) noexcept;
 

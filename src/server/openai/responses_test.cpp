@@ -296,6 +296,20 @@ TEST(ResponseTest, StreamBeginsWithTheRoleAndEndsWithDone) {
   EXPECT_EQ(stream.add({0, TextDelta{"late"}}), "");
 }
 
+TEST(ResponseTest, ProgressOfThePromptIsAChunkWithoutContent) {
+  for (const ResponseKind kind : {ResponseKind::chat, ResponseKind::completion}) {
+    ResponseStream stream(kind, head(), streamed(), tokenizer(), 1);
+    const std::vector<Json> chunks = events_of(stream.add({0, PromptProgressed{100, 20, 60, 12.5}}));
+    ASSERT_EQ(chunks.size(), 1U);
+    EXPECT_EQ(chunks[0]["prompt_progress"],
+              Json::parse(R"({"total": 100, "cache": 20, "processed": 60, "time_ms": 12.5})"));
+    const Json& choice = chunks[0]["choices"][0];
+    EXPECT_EQ(kind == ResponseKind::chat ? choice["delta"] : choice["text"],
+              kind == ResponseKind::chat ? Json::object() : Json(""));
+    EXPECT_EQ(choice["finish_reason"], nullptr);
+  }
+}
+
 TEST(ResponseTest, FailureIsAnErrorAndDone) {
   Finished failed;
   failed.reason = AnswerFinish::error;

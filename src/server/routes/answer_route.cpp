@@ -56,6 +56,7 @@ struct ApiService::Answer {
   std::optional<std::int64_t> timeout_ms;
   std::shared_ptr<Inbox> inbox;
   Clock::time_point deadline = Clock::time_point::max();
+  bool paused = false;
   Generation generation;  // last: no event comes after it is gone
 
   Answer(ApiService& s, std::vector<std::string> i) : service(s), ids(std::move(i)) {
@@ -70,6 +71,14 @@ struct ApiService::Answer {
       if (const auto it = service.by_id_.find(id); it != service.by_id_.end() && it->second == this)
         service.by_id_.erase(it);
     }
+  }
+
+  /// Nothing is computed for a client that doesn't read: the answer pauses where the send buffer is full, until half of
+  /// it is taken.
+  void keep_pace(const http::Exchange& exchange) {
+    const bool pause = paused ? !exchange.drained() : exchange.full();
+    if (pause != paused) generation.pause(pause);
+    paused = pause;
   }
 
   void stop_if_due() {
@@ -166,6 +175,7 @@ http::Task<> ApiService::stream_answer(http::Exchange& exchange, Answer& answer,
       if (out.complete()) break;
       if (Clock::now() - exchange.last_sent() >= kPing) exchange.send(ResponseStream::kKeepAlive);
     }
+    answer.keep_pace(exchange);
     answer.stop_if_due();
     exchange.wake_at(std::min(answer.deadline, exchange.last_sent() + kPing));
     co_await exchange.wake_up();

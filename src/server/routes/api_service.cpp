@@ -188,7 +188,7 @@ http::Task<> ApiService::handle(http::Exchange& exchange) {
     co_await (this->*find_route(request)->handler)(exchange);
   } catch (const std::exception& e) {
     const ApiError error = api_error_of(e, request.id);
-    if (error.status() >= 500)
+    if (error.status() == 500)
       spdlog::error("request {}: {} {}: {}", request.id, request.method, request.path, e.what());
     failed = error_response(error, &request);
   }
@@ -206,7 +206,11 @@ Response ApiService::error_response(const ApiError& error, const http::Request* 
 }
 
 Response ApiService::json_response(const Json& json, const http::Request& request) const {
-  Response response{200, {{"content-type", "application/json"}}, dump(json)};
+  return json_text_response(dump(json), request);
+}
+
+Response ApiService::json_text_response(std::string json, const http::Request& request) const {
+  Response response{200, {{"content-type", "application/json"}}, std::move(json)};
   decorate(response, &request);
   return response;
 }

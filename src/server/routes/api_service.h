@@ -101,6 +101,7 @@ class ApiService final : public http::Service {
 
   http::Response error_response(const ApiError& error, const http::Request* head) const;
   http::Response json_response(const Json& json, const http::Request& request) const;
+  http::Response json_text_response(std::string json, const http::Request& request) const;
   void decorate(http::Response& response, const http::Request* head) const;
 
   http::Task<> page(http::Exchange& exchange);

@@ -101,15 +101,14 @@ http::Task<> ApiService::model(http::Exchange& exchange) {
 
 http::Task<> ApiService::text_route(http::Exchange& exchange, TextRoute route) {
   struct Work {
-    std::string body;
-    Json json;
+    std::string body, answer;
     std::exception_ptr error;
   };
   const auto work = std::make_shared<Work>();
   work->body = exchange.take_body();
   const std::function<void()> run = [work, route, generator = model_.generator, &requests = options_.requests] {
     try {
-      work->json = route(work->body, *generator, requests);
+      work->answer = dump(route(work->body, *generator, requests));
     } catch (...) {
       work->error = std::current_exception();
     }
@@ -121,7 +120,7 @@ http::Task<> ApiService::text_route(http::Exchange& exchange, TextRoute route) {
     if (!here) co_return;
   }
   if (work->error) std::rethrow_exception(work->error);
-  exchange.respond(json_response(work->json, exchange.request()));
+  exchange.respond(json_text_response(std::move(work->answer), exchange.request()));
 }
 
 http::Task<> ApiService::tokenize(http::Exchange& exchange) { return text_route(exchange, &tokenize_json); }

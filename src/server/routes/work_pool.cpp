@@ -38,14 +38,21 @@ void WorkPool::loop() {
 }
 
 http::Task<bool> run_in(WorkPool& pool, http::Exchange& exchange, std::function<void()> work) {
-  const auto done = std::make_shared<std::atomic<bool>>(false);
-  pool.run([work = std::move(work), done, waker = exchange.waker()] {
+  struct State {
+    std::atomic<bool> done = false, unwanted = false;
+  };
+  const auto state = std::make_shared<State>();
+  pool.run([work = std::move(work), state, waker = exchange.waker()] {
+    if (state->unwanted.load(std::memory_order_relaxed)) return;  // its client went while it waited
     work();
-    done->store(true, std::memory_order_release);
+    state->done.store(true, std::memory_order_release);
     waker->wake();
   });
-  while (!done->load(std::memory_order_acquire)) {
-    if (exchange.gone()) co_return false;
+  while (!state->done.load(std::memory_order_acquire)) {
+    if (exchange.gone()) {
+      state->unwanted.store(true, std::memory_order_relaxed);
+      co_return false;
+    }
     co_await exchange.wake_up();
   }
   co_return !exchange.gone();

@@ -35,7 +35,8 @@ class WorkPool {
 };
 
 /// Runs `work` in the pool while the handler of `exchange` waits. False if the client went away before it was done:
-/// then `work` may still be running, so it must own all it touches. It must not throw.
+/// then `work` is dropped if it hasn't begun, and may still be running if it has, so it must own all it touches. It
+/// must not throw.
 http::Task<bool> run_in(WorkPool& pool, http::Exchange& exchange, std::function<void()> work);
 
 }  // namespace strata
