@@ -5,6 +5,7 @@ BUILD ?= build
 SECONDS ?= 60
 PACKAGES := g++ cmake ninja-build ccache libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev libboost-dev libspdlog-dev libfmt-dev
 TEST_PACKAGES := libgtest-dev python3 clang libclang-rt-14-dev clang-format clang-tidy
+NODE_PACKAGES := $(if $(shell command -v npm),,nodejs npm)  # for tests with real clients and of the page
 
 .PHONY: all demo serve test fuzz clean packages test_packages
 all: $(BUILD)/build.ninja
@@ -31,7 +32,7 @@ packages:
 	@tools/install_packages.sh $(PACKAGES)
 
 test_packages:
-	@tools/install_packages.sh $(PACKAGES) $(TEST_PACKAGES)
+	@tools/install_packages.sh $(PACKAGES) $(TEST_PACKAGES) $(NODE_PACKAGES)
 
 $(BUILD)/build.ninja: | packages
 	cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DSTRATA_TESTS=OFF

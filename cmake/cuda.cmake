@@ -35,5 +35,5 @@ add_library(strata_cuda STATIC ${cuda_sources} ${kernel_sources})
 target_link_libraries(strata_cuda PUBLIC strata_backend CUDA::cudart_static)
 # CMake 3.25 knows no C++20 for nvcc, so it is asked for nothing. No contraction: kernels that want a fused multiply-add say so.
 set_target_properties(strata_cuda PROPERTIES CUDA_STANDARD_REQUIRED OFF)
-target_compile_options(strata_cuda PRIVATE
-                       "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-fmad=false;--expt-relaxed-constexpr;-Xcompiler=-ffp-contract=off>")
+set(STRATA_CUDA_OPTIONS -std=c++20 -fmad=false --expt-relaxed-constexpr -Xcompiler=-ffp-contract=off)
+target_compile_options(strata_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${STRATA_CUDA_OPTIONS}>")

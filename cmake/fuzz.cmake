@@ -37,6 +37,7 @@ strata_fuzz(safetensors_fuzz 4096 DEPS checkpoint)
 strata_fuzz(quant_config_fuzz 8192 DEPS checkpoint
             SEEDS tests/fixtures/checkpoints/*/hf_quant_config.json models/demo/hf_quant_config.json)
 strata_fuzz(config_fuzz 8192 DEPS model SEEDS tests/fixtures/checkpoints/*/config.json models/demo/config.json)
+strata_fuzz(http_request_fuzz 4096 DEPS http SEEDS tests/fixtures/http/*)
 strata_fuzz(json_schema_fuzz 2048 DEPS constrained SEEDS tests/fixtures/schemas/*.json)
 strata_fuzz(openai_request_fuzz 4096 DEPS openai SEEDS tests/fixtures/requests/*.json)
 strata_fuzz(tool_parser_fuzz 2048 DEPS generation SEEDS tests/fixtures/answers/*)

@@ -42,6 +42,28 @@ TEST_P(CudaModel, IsCloseToTheReference) {
   EXPECT_GE(result.logits.top1_agreement, 0.93);
 }
 
+TEST_P(CudaModel, FastIsAsCloseAndRepeatable) {
+  const Checkpoint checkpoint = Checkpoint::open(kTiny / GetParam());
+  CudaOptions options;
+  options.fast = true;
+  CudaBackend backend(options);
+  const auto model = load_model(checkpoint, backend);
+  ModelRunner runner(*model, backend, {});
+  const auto reference = ReferenceFile::read(kTiny / GetParam() / "reference.safetensors");
+  const Distance first = compare(runner, reference).logits, again = compare(runner, reference).logits;
+  EXPECT_LE(first.rel_l2, 0.12);
+  EXPECT_LE(first.median_rel_l2, 1.2e-2);
+  EXPECT_GE(first.top1_agreement, 0.93);
+  EXPECT_EQ(first.rel_l2, again.rel_l2);
+  std::vector<TokenId> prompt;
+  for (TokenId t = 0; t < 200; ++t) prompt.push_back(t * 7 % static_cast<TokenId>(model->vocab_size()));
+  const auto whole = [&] {
+    SequenceState state = runner.fresh();
+    return runner.feed(state, prompt, 200);
+  };
+  EXPECT_TRUE(whole().same_bits(whole()));
+}
+
 TEST_P(CudaModel, TheSameTokensGiveTheSameBits) {
   for (const DType kv : {DType::bf16, DType::f8_e4m3}) {
     CudaBackend backend;
@@ -101,12 +123,14 @@ std::vector<float> generate(const Checkpoint& checkpoint, const CudaOptions& opt
   return all;
 }
 
-TEST_P(CudaModel, GraphsFusionAndOverlapChangeNoBit) {
+TEST_P(CudaModel, GraphsFusionOverlapAndKernelsOfPromptsChangeNoBit) {
   const Checkpoint checkpoint = Checkpoint::open(kTiny / GetParam());
-  const std::vector<float> plain = generate(checkpoint, {.graphs = false, .overlap = false, .fuse = false}, 150, 24);
-  for (const CudaOptions& options :
-       {CudaOptions{}, CudaOptions{.graphs = false}, CudaOptions{.overlap = false}, CudaOptions{.fuse = false}})
-    EXPECT_TRUE(generate(checkpoint, options, 150, 24) == plain) << options.graphs << options.overlap << options.fuse;
+  const std::vector<float> plain =
+      generate(checkpoint, {.graphs = false, .overlap = false, .fuse = false, .prompts = false}, 150, 24);
+  for (const CudaOptions& options : {CudaOptions{}, CudaOptions{.graphs = false}, CudaOptions{.overlap = false},
+                                     CudaOptions{.fuse = false}, CudaOptions{.prompts = false}})
+    EXPECT_TRUE(generate(checkpoint, options, 150, 24) == plain)
+        << options.graphs << options.overlap << options.fuse << options.prompts;
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(generate(checkpoint, {}, 150, 24) == plain) << "run " << i;
 }
 

@@ -83,6 +83,10 @@ cp -r "$model" "$work/long"
 sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 1000000000000/' "$work/long/config.json"
 expect 4 'the largest context that fits is --ctx' '' run "$work/long" --ctx 1000000000000 hello
 expect 0 'keys and values' '' plan "$model" --ctx 1000 --kv-cache fp8
+expect 0 'exact numerics (auto: ' '' plan "$model"
+expect 0 'threads, exact numerics' '' plan "$model" --backend cpu --numerics exact
+expect 2 'the cpu backend is exact only; leave out --numerics fast' '' plan "$model" --backend cpu --numerics fast
+expect 2 'the reference backend is exact only' '' run "$model" --backend reference --numerics fast hello
 expect 2 'bash' '' completions ksh
 
 "$strata" completions bash | bash -n || fail 'the bash completion is no bash'

@@ -1,7 +1,7 @@
 // How the page looks and reads: contrast, labels, screen readers, small screens, themes.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { answers, ask, box, eachWithPage, idle, seriousFaults, send } from "./page.ts";
+import { answers, ask, box, eventually, eachWithPage, idle, seriousFaults, send } from "./page.ts";
 
 for (const colorScheme of ["light", "dark"] as const) {
   describe(`in ${colorScheme} colours`, () => {
@@ -74,9 +74,10 @@ describe("for everyone", () => {
     assert.notEqual(light, dark);
     await page.getByRole("button", { name: "Settings" }).click();
     await page.getByRole("radio", { name: "Light" }).check({ force: true });
-    assert.equal(await ground(), light);
+    const isLight = () => eventually(async () => assert.equal(await ground(), light));
+    await isLight();
     await page.reload();
-    assert.equal(await ground(), light);
+    await isLight();
   });
 
   test("a screen reader hears whole sentences, and what happens", async () => {

@@ -27,7 +27,9 @@ export function eachWithPage(options: Parameters<Browser["newContext"]>[0] = {},
   const session = {} as Session;
   let browser: Browser;
   before(async () => {
-    browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+    // No GPU process that would only draw in software; no shared memory of a container's small size.
+    const args = ["--no-sandbox", "--disable-gpu", "--in-process-gpu", "--disable-software-rasterizer", "--disable-dev-shm-usage"];
+    browser = await chromium.launch({ executablePath, args });
   });
   after(() => browser.close());
 

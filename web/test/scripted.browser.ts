@@ -119,9 +119,12 @@ test("a server with a key asks for it, once", async () => {
   await page.goto(`${url}/?fresh`);
   await page.getByRole("textbox", { name: "API key" }).fill("wrong");
   await page.getByRole("button", { name: "Use this key" }).click();
-  await page.getByRole("textbox", { name: "API key" }).fill("open-sesame");
-  await page.getByRole("textbox", { name: "API key" }).press("Enter");
-  await page.locator(".model", { hasText: "demo" }).waitFor();
+  await eventually(async () => {
+    // The refusal of the wrong key may come after this and ask anew.
+    await page.getByRole("textbox", { name: "API key" }).fill("open-sesame", { timeout: 1000 });
+    await page.getByRole("textbox", { name: "API key" }).press("Enter", { timeout: 1000 });
+    await page.locator(".model", { hasText: "demo" }).waitFor({ timeout: 1000 });
+  });
   assert.equal(await problem().count(), 0);
   await ask(page, "with a key");
   assert.equal(await answers(page).count(), 1);
