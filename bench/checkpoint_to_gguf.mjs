@@ -1,10 +1,10 @@
-// Writes a Nemotron-H checkpoint folder (BF16, FP8, NVFP4) as GGUF, without a tokenizer, for llama.cpp's benchmark.
-// usage: node checkpoint_to_gguf.mjs CHECKPOINT OUT.gguf
+// Writes a Nemotron-H checkpoint folder (BF16, FP8, NVFP4) as GGUF, for llama.cpp's benchmark or its server.
+// usage: node checkpoint_to_gguf.mjs CHECKPOINT OUT.gguf [--vocab]      --vocab: with tokenizer and chat template
 // NVFP4 stays NVFP4 where a row divides by ggml's block of 64, else it becomes BF16, as FP8 does: ggml has no FP8.
 import fs from 'node:fs';
 import path from 'node:path';
 
-const [folder, out] = process.argv.slice(2);
+const [folder, out, vocab] = process.argv.slice(2);
 const config = JSON.parse(fs.readFileSync(path.join(folder, 'config.json')));
 const TYPES = {f32: 0, bf16: 30, nvfp4: 40};
 
@@ -107,11 +107,31 @@ const truth = (key, value) => put(`${architecture}.${key}`, 7, Buffer.from([valu
 const numbers = (key, values) =>
   put(`${architecture}.${key}`, 9, Buffer.concat([u32(4), u64(values.length), ...values.map(u32)]));
 
+/// A byte-level BPE with Tekken's split, as the family's checkpoints and the demo have it.
+function putTokenizer() {
+  const {model, added_tokens: added} = JSON.parse(fs.readFileSync(path.join(folder, 'tokenizer.json')));
+  const pieces = Array.from({length: config.vocab_size}, (_, id) => `<unused_${id}>`);
+  for (const [piece, id] of Object.entries(model.vocab)) pieces[id] = piece;
+  for (const {id, content} of added) pieces[id] = content;
+  const special = new Set(added.filter(token => token.special).map(token => token.id));
+  const list = (key, type, items) => put(key, 9, Buffer.concat([u32(type), u64(items.length), ...items]));
+  put('tokenizer.ggml.model', 8, text('gpt2'));
+  put('tokenizer.ggml.pre', 8, text('tekken'));
+  list('tokenizer.ggml.tokens', 8, pieces.map(text));
+  list('tokenizer.ggml.token_type', 5, pieces.map((_, id) => u32(special.has(id) ? 3 : 1)));
+  list('tokenizer.ggml.merges', 8, model.merges.map(merge => text(Array.isArray(merge) ? merge.join(' ') : merge)));
+  put('tokenizer.ggml.bos_token_id', 4, u32(config.bos_token_id));
+  put('tokenizer.ggml.eos_token_id', 4, u32(pieces.indexOf('<|im_end|>')));
+  put('tokenizer.ggml.add_bos_token', 7, Buffer.from([0]));
+  put('tokenizer.chat_template', 8, text(fs.readFileSync(path.join(folder, 'chat_template.jinja'), 'utf8')));
+}
+
 const inner = config.mamba_num_heads * config.mamba_head_dim;
 const epsilon = config.layer_norm_epsilon ?? config.norm_eps;
 put('general.architecture', 8, text(architecture));
 put('general.name', 8, text(path.basename(folder)));
-put('tokenizer.ggml.model', 8, text('no_vocab'));
+if (vocab === '--vocab') putTokenizer();
+else put('tokenizer.ggml.model', 8, text('no_vocab'));
 number('vocab_size', config.vocab_size);
 number('block_count', pattern.length);
 number('context_length', config.max_position_embeddings);

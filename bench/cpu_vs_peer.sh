@@ -14,21 +14,6 @@ repeats=${REPEATS:-5}
 read -ra models <<<"${MODELS:-demo mid-nvfp4 mid-fp8 mid-bf16}"
 mkdir -p "$work" "$here/results"
 
-# llama.cpp as npm delivers it: its libraries from one package, the source of its benchmark from the other.
-build_peer() {
-  [ -x "$work/peer/bin/llama-bench" ] && return
-  mkdir -p "$work/peer/bin" "$work/peer/package"
-  cd "$work/peer"
-  npm pack --silent @node-llama-cpp/linux-x64@3.22.1 node-llama-cpp@3.22.1 >/dev/null
-  tar xzf node-llama-cpp-linux-x64-3.22.1.tgz -C bin --strip-components=3 package/bins/linux-x64
-  tar xzf node-llama-cpp-3.22.1.tgz -C package package/llama/gitRelease.bundle
-  [ -d src ] || git clone -q package/package/llama/gitRelease.bundle src
-  cd bin
-  g++ -std=c++17 -O2 -DGGML_BACKEND_DL -I../src/include -I../src/ggml/include -I../src/common -I../src/vendor \
-    ../src/tools/llama-bench/*.cpp -o llama-bench -L. -lllama-common -l:libllama.v0.5.0.so -l:libggml.v0.5.0.so \
-    -lggml-base '-Wl,-rpath,$ORIGIN' -pthread -ldl
-}
-
 # The checkpoint of a model, made if it isn't there.
 checkpoint_of() {
   local folder=$work/$1
@@ -66,7 +51,7 @@ time_peer() {
     node "$here/medians.mjs"
 }
 
-(build_peer)
+"$here/build_peer.sh" "$work/peer"
 result=$here/results/$name.md
 {
   echo "# Strata against llama.cpp on a CPU"
