@@ -5,7 +5,7 @@ import multiprocessing
 import threading
 import time
 
-from harness import CHAT, FRANCE, Client, checked_error, claim, long_prompt, percentile, run, wait_until
+from harness import CHAT, FRANCE, PATIENCE, Client, checked_error, claim, long_prompt, percentile, run, wait_until
 
 POSTS = (CHAT, "/v1/completions", "/tokenize", "/detokenize", "/apply-template")
 MIB = 1 << 20
@@ -99,7 +99,7 @@ def F8_a_client_that_goes_on_sending_what_was_refused_holds_nobody_up(server):
         for process in floods:
             process.join()
     assert [process.exitcode for process in floods] == [0, 0], "cut off after two seconds"
-    assert percentile(watch.seconds, 0.9) < 0.1 and max(watch.seconds) < 1, sorted(watch.seconds)[-5:]
+    assert percentile(watch.seconds, 0.9) < 0.1 * PATIENCE and max(watch.seconds) < PATIENCE, sorted(watch.seconds)[-5:]
 
 
 @claim
@@ -114,7 +114,7 @@ def F8_giant_bodies_are_parsed_beside_the_others(server):
     assert [a[0] for a in answers] == [400, 200, 400, 400], [a[2][:200] for a in answers]
     assert checked_error(*answers[2][::2])["code"] == "context_length_exceeded"
     assert "16 MiB" in answers[3][2], "beyond what the template may make"
-    assert percentile(watch.seconds, 0.99) < 0.1 and max(watch.seconds) < 0.5, sorted(watch.seconds)[-5:]
+    assert percentile(watch.seconds, 0.99) < 0.1 * PATIENCE and max(watch.seconds) < 0.5 * PATIENCE, sorted(watch.seconds)[-5:]
 
 
 @claim
@@ -214,10 +214,10 @@ def F16_schemas_made_to_take_for_ever_are_answered_soon(server):
             body = chat_with(response_format=form, chat_template_kwargs={"enable_thinking": False})
             status, _, text = server.ask("POST", CHAT, body)
             seconds = time.monotonic() - began
-            assert seconds < 2, (name, seconds)
+            assert seconds < 2 * PATIENCE, (name, seconds)
             if status != 200:
                 checked_error(status, text, 400)
-    assert max(watch.seconds) < 0.5, max(watch.seconds)
+    assert max(watch.seconds) < 0.5 * PATIENCE, max(watch.seconds)
 
 
 @claim

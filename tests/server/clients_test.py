@@ -4,7 +4,7 @@ import json
 import threading
 import time
 
-from harness import (CHAT, FRANCE, Server, claim, events, long_answer, long_prompt, percentile, request, run, streamed_text,
+from harness import (CHAT, FRANCE, PATIENCE, Server, claim, events, long_answer, long_prompt, percentile, request, run, streamed_text,
                      wait_until)
 
 SLOW_CLIENT_TIMEOUT = 3
@@ -144,7 +144,7 @@ def F4_a_client_that_reads_nothing_is_cut_off(server):
         else:
             raise AssertionError("an answer that was cut off looks whole")
     assert server.rss() - memory < 8 << 20, (memory, server.rss())
-    assert beside <= max(3 * alone, 0.02), (alone, beside)
+    assert beside <= max(3 * alone, 0.02 * PATIENCE), (alone, beside)
 
 
 @claim
@@ -207,7 +207,7 @@ def F5_who_sends_a_head_for_ever_gets_408():
             except TimeoutError:
                 pass
         assert response.startswith(b"HTTP/1.1 408 Request Timeout\r\n"), response
-        assert 9 < (seconds := time.monotonic() - began) < 13, seconds
+        assert 9 < (seconds := time.monotonic() - began) < 10 + 3 * PATIENCE, seconds
 
 
 @claim
@@ -218,7 +218,7 @@ def F5_a_kept_connection_without_requests_is_closed():
             client.ask("GET", "/health")
             assert client.response()[0] == 200, "each request counts anew"
         began = time.monotonic()
-        assert client.closed() and 0.7 < time.monotonic() - began < 2
+        assert client.closed() and 0.7 < time.monotonic() - began < 2 * PATIENCE
 
 
 def p99_gap(server, tokens=100):

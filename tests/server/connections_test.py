@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 
-from harness import CHAT, Server, claim, long_answer, percentile, request, run, wait_until
+from harness import CHAT, PATIENCE, Server, claim, long_answer, percentile, request, run, wait_until
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 CONNECTIONS = min(int(os.environ.get("STRATA_CONNECTIONS", "10000")), resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 512)
@@ -53,8 +53,8 @@ def F6_ten_thousand_idle_connections_cost_memory_alone(server):
     print(f"{CONNECTIONS} idle connections: {grown / 1e6:.1f} MB, p99 gap {percentile(alone, 0.99) * 1e3:.2f} ms alone, "
           f"{percentile(beside, 0.99) * 1e3:.2f} ms beside them, /health p99 {percentile(health, 0.99) * 1e3:.1f} ms")
     assert grown <= 300 << 20 and server.rss() <= 300 << 20
-    assert percentile(beside, 0.99) <= max(2 * percentile(alone, 0.99), 0.005)
-    assert percentile(health, 0.99) < 0.02
+    assert percentile(beside, 0.99) <= max(2 * percentile(alone, 0.99), 0.005 * PATIENCE)
+    assert percentile(health, 0.99) < 0.02 * PATIENCE
     for s in idle:
         s.close()
     wait_until(lambda: server.metric("http_connections") == 1, 5, "they are closed again")

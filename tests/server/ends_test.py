@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import (CHAT, FRANCE, MODEL, STRATA, Server, checked_error, claim, events, long_answer, long_prompt, run,
+from harness import (CHAT, FRANCE, MODEL, PATIENCE, STRATA, Server, checked_error, claim, events, long_answer, long_prompt, run,
                      together, wait_until)
 
 
@@ -32,7 +32,7 @@ def F22_an_idle_server_ends_at_once_with_0():
             kept.ask("GET", "/health")
             kept.response()
             seconds, code = signal_after(server, sig)
-            assert code == 0 and seconds < 2, (sig, code, seconds)
+            assert code == 0 and seconds < 2 * PATIENCE, (sig, code, seconds)
             assert kept.closed() and silent.closed()
 
 
@@ -45,8 +45,8 @@ def F22_while_it_loads_it_ends_within_a_second():
     time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    rest = process.communicate(timeout=10)[1]
-    assert process.returncode == 0 and time.monotonic() - began < 1, (process.returncode, rest)
+    rest = process.communicate(timeout=10 * PATIENCE)[1]
+    assert process.returncode == 0 and time.monotonic() - began < PATIENCE, (process.returncode, rest)
 
 
 @claim
@@ -129,7 +129,7 @@ def F22_what_takes_longer_than_the_drain_timeout_ends_with_abort():
                 else:
                     answer = json.loads(body)
                     assert answer["choices"][0]["finish_reason"] == "abort" and answer["usage"]["completion_tokens"] > 0
-            assert server.wait(10) == 0 and time.monotonic() - began < float(timeout) + 3
+            assert server.wait(10 * PATIENCE) == 0 and time.monotonic() - began < float(timeout) + 3 * PATIENCE
 
 
 @claim
@@ -144,7 +144,7 @@ def F22_a_second_signal_ends_at_once():
             server.process.send_signal(first)
             wait_until(lambda: any("finishing" in line for line in server.log), 5, "it drains")
             seconds, found = signal_after(server, second)
-            assert found == code and seconds < 3, (found, seconds)
+            assert found == code and seconds < 3 * PATIENCE, (found, seconds)
 
 
 @claim
@@ -157,7 +157,7 @@ def F22_a_client_that_leaves_while_it_drains_is_not_waited_for():
         time.sleep(0.02)
         client.close()
         began = time.monotonic()
-        assert server.wait(10) == 0 and time.monotonic() - began < 2.5
+        assert server.wait(10 * PATIENCE) == 0 and time.monotonic() - began < 2.5 * PATIENCE
 
 
 @claim
@@ -223,7 +223,7 @@ def F20_an_engine_that_hangs_ends_the_server_with_1():
             os.waitpid(tid, wait_for_threads)
             raise
         assert server.wait(5) == 1
-        assert time.monotonic() - began < 9
+        assert time.monotonic() - began < 9 * PATIENCE
         assert any("no step for" in line for line in server.log), server.log
 
 
