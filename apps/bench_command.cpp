@@ -23,7 +23,7 @@ namespace {
 struct Options {
   ModelOptions model;
   std::vector<std::int64_t> prompts{512}, generated{128}, depths{0}, sequences{1};
-  std::int64_t chunk = 512;
+  std::int64_t chunk = 0;  // 0: the backend's prompt_chunk
   int repeats = 5;
   bool json = false;
 };
@@ -129,8 +129,8 @@ void run_test(const Options& options, StepTimer& timer, MachineMeter* meter, Tes
 }
 
 /// What measures the machine's limits; nothing for a backend that they can't be measured for.
-std::unique_ptr<MachineMeter> make_meter(const BackendOptions& backend) {
-  if (backend.name != "cpu") return nullptr;
+std::unique_ptr<MachineMeter> make_meter(const Backend& made, const BackendOptions& backend) {
+  if (made.name() != "cpu") return nullptr;
   return std::make_unique<MachineMeter>(backend.threads > 0 ? backend.threads : available_threads(),
                                         backend.isa.empty() ? best_isa() : isa_from_name(backend.isa));
 }
@@ -193,11 +193,11 @@ void bench(const Options& options) {
   if (limits.context > skeleton.model->max_context())
     throw Error(ErrorCode::usage, "a test needs a context of " + std::to_string(limits.context) +
                                       " tokens; this model has " + std::to_string(skeleton.model->max_context()));
-  limits.chunk = std::min(options.chunk, limits.context);
+  limits.chunk = std::min(options.chunk > 0 ? options.chunk : backend->prompt_chunk(), limits.context);
   refuse_unless_weights_fit(checkpoint, skeleton);
   const auto model = load_with_progress(checkpoint, *backend);
   StepTimer timer(*model, *backend, limits);
-  const auto meter = make_meter(options.model.backend);
+  const auto meter = make_meter(*backend, options.model.backend);
   if (!options.json) print_head(*backend);
   Json rows = Json::array();
   for (Test& t : tests) {
@@ -239,8 +239,7 @@ void add_bench_command(CLI::App& program) {
   command->add_option("-r,--repetitions", options->repeats, "Runs of each test, after one to warm up")
       ->capture_default_str()
       ->check(CLI::Range(1, 10000));
-  command->add_option("-b,--chunk,--batch-size", options->chunk, "Most tokens of a step")
-      ->capture_default_str()
+  command->add_option("-b,--chunk,--batch-size", options->chunk, "Most tokens of a step (default: 512, on a GPU 2048)")
       ->check(CLI::Range(1, 65536));
   command->add_flag("--json", options->json, "Print JSON");
   command->footer(

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <string_view>
 
 #include "apps/bench_command.h"
 #include "apps/completions.h"
@@ -38,6 +39,14 @@ int exit_code(ErrorCode code) {
   return 1;
 }
 
+/// `serve -np N`, as llama.cpp has it: the parser knows one letter behind one dash.
+void spell_out(int argc, char** argv) {
+  static char parallel[] = "--parallel";
+  if (argc < 2 || std::string_view(argv[1]) != "serve") return;
+  for (int i = 2; i < argc; ++i)
+    if (std::string_view(argv[i]) == "-np") argv[i] = parallel;
+}
+
 int run(int argc, char** argv) {
   CLI::App program("Strata: inference for hybrid language models (Mamba2, mixture-of-experts, attention).", "strata");
   program.require_subcommand(1);
@@ -53,6 +62,7 @@ int run(int argc, char** argv) {
   program.add_subcommand("version", "Print the version.")->callback([] { std::cout << "strata " STRATA_VERSION "\n"; });
   program.add_subcommand("help", "Print this help.")->callback([&program] { std::cout << program.help(); });
   try {
+    spell_out(argc, argv);
     program.parse(argc, argv);
     std::cout.flush();
     if (!std::cout) throw Error(ErrorCode::failure, "stdout can't be written; is the disk full or the reader gone?");

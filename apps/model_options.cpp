@@ -9,9 +9,16 @@
 namespace strata {
 
 void add_device_options(CLI::App& command, DeviceOptions& options) {
-  command.add_option("--backend", options.backend.name, "What computes")
+  std::vector<std::string> backends = known_backends();
+  backends.insert(backends.begin(), "auto");
+  command.add_option("--backend", options.backend.name, "What computes; auto: cuda if there is a usable GPU, else cpu")
       ->capture_default_str()
-      ->check(CLI::IsMember(known_backends()));
+      ->check(CLI::IsMember(backends));
+  command
+      .add_option("--numerics", options.backend.numerics,
+                  "exact: the same tokens give the same bits; fast: prompts may differ from single tokens (cuda)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"exact", "fast"}));
   command.add_option("-t,--threads", options.backend.threads, "Threads; 0: all that this process may run on")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
@@ -22,6 +29,12 @@ void add_device_options(CLI::App& command, DeviceOptions& options) {
                   "Type of keys and values; auto: fp8 if the checkpoint says so, else bf16")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "bf16", "fp8"}));
+}
+
+std::string describe(const Backend& backend, const DeviceOptions& options) {
+  const std::string reason = choose_backend(options.backend).reason;
+  return backend.description() + (backend.name() == "cuda" ? "" : ", exact numerics") +
+         (reason.empty() ? "" : " (" + reason + ")");
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {

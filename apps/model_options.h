@@ -17,12 +17,15 @@ namespace strata {
 
 /// What computes, and how keys and values are kept.
 struct DeviceOptions {
-  BackendOptions backend;
+  BackendOptions backend{.name = "auto"};
   std::string kv_cache = "auto";
 };
 
-/// --backend --threads --isa --kv-cache.
+/// --backend --numerics --threads --isa --kv-cache.
 void add_device_options(CLI::App& command, DeviceOptions& options);
+
+/// The backend that `options` ask for in words: its description, its numerics, and why it was chosen.
+std::string describe(const Backend& backend, const DeviceOptions& options);
 
 /// What commands take that check or measure a model.
 struct ModelOptions : DeviceOptions {

@@ -46,7 +46,8 @@ void print_row(const char* what, std::int64_t bytes, const std::string& remark) 
   std::printf("%-18s %9s  %s\n", what, format_bytes(static_cast<double>(bytes)).c_str(), remark.c_str());
 }
 
-void print(const MemoryPlan& plan, const EngineOptions& options, const Model& model, const Backend& backend) {
+void print(const MemoryPlan& plan, const EngineOptions& options, const Model& model, const Backend& backend,
+           const MachineOptions& machine) {
   const StateLayout layout{model.state_shape(), backend.state_types(options.kv_type)};
   const auto each = [](std::int64_t bytes, const char* what) {
     return format_bytes(static_cast<double>(bytes)) + " a " + what;
@@ -54,7 +55,7 @@ void print(const MemoryPlan& plan, const EngineOptions& options, const Model& mo
   const std::string sequences =
       format_count(options.max_sequences) + (options.max_sequences == 1 ? " sequence" : " sequences");
   const std::string asked = sequences + " of " + format_count(options.context) + " tokens";
-  print_row("weights", plan.weights, backend.description());
+  print_row("weights", plan.weights, describe(backend, machine));
   print_row("recurrent state", plan.state, sequences + ", " + each(layout.slot_bytes(), "sequence"));
   print_row("keys and values", plan.kv,
             asked + ", " + std::string(name_of(options.kv_type)) + ", " + each(layout.kv_bytes_per_token(), "token"));
@@ -80,7 +81,7 @@ void run(const PlanOptions& asked) {
   if (asked.json) {
     std::cout << as_json(plan, options, *skeleton.model, *backend).dump(2) << std::endl;
   } else {
-    print(plan, options, *skeleton.model, *backend);
+    print(plan, options, *skeleton.model, *backend, asked.machine);
   }
   if (!plan.fits()) throw CLI::RuntimeError("does not fit", 4);
 }

@@ -142,6 +142,7 @@ void Serve::load() {
     generator.sampling = sampling_defaults(model_->checkpoint().config(), model_->checkpoint().generation_config());
     if (options_.thinking_budget > 0) generator.thinking_budget = options_.thinking_budget;
     generator.normalize_history = options_.normalize_history;
+    generator.replay_calls = !options_.no_call_replay;
     generator_.emplace(model_->engine(), model_->tokenizer(), model_->chat_template(), generator, &metrics_);
     boost::asio::post(io_, [this] { loaded(); });
   } catch (...) {
@@ -296,13 +297,14 @@ void Serve::log_traffic(const EngineStats& stats) {
   const auto now = Clock::now();
   if (now < next_traffic_) return;
   next_traffic_ = now + kTrafficEvery;
+  const double seconds = std::chrono::duration<double>(now - std::exchange(last_traffic_, now)).count();
   const EngineStats last = std::exchange(last_stats_, stats);
   const auto prompt = static_cast<double>(stats.prompt_tokens - last.prompt_tokens);
   const auto cached = static_cast<double>(stats.cached_prompt_tokens - last.cached_prompt_tokens);
   const auto generated = static_cast<double>(stats.generated_tokens - last.generated_tokens);
   if (prompt + generated == 0) return;
-  spdlog::info("prompt {:.1f} tok/s, gen {:.1f} tok/s, run {}, wait {}, kv {:.0f} %, prefix hit {:.0f} %", prompt / 10,
-               generated / 10, stats.running, stats.waiting + stats.parked,
+  spdlog::info("prompt {:.1f} tok/s, gen {:.1f} tok/s, run {}, wait {}, kv {:.0f} %, prefix hit {:.0f} %",
+               prompt / seconds, generated / seconds, stats.running, stats.waiting + stats.parked,
                stats.kv_pages_total > 0
                    ? 100.0 * static_cast<double>(stats.kv_pages_used) / static_cast<double>(stats.kv_pages_total)
                    : 0.0,

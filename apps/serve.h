@@ -70,6 +70,7 @@ class Serve {
   std::jthread loader_, engine_thread_;
   Watchdog watchdog_;
   Clock::time_point drain_end_{}, connections_end_{}, next_traffic_ = Clock::now(), next_ping_ = Clock::now();
+  Clock::time_point last_traffic_ = Clock::now();  // when the traffic was last looked at
   EngineStats last_stats_;
   std::optional<std::chrono::microseconds> ping_every_;
   bool draining_ = false, stopped_ = false, aborted_ = false;

@@ -55,6 +55,8 @@ void add_serve_options(CLI::App& command, ServeOptions& o) {
       .add_option("--thinking-budget,--reasoning-budget", o.thinking_budget,
                   "Tokens after which thinking is ended where a request doesn't say (default: never)")
       ->check(CLI::PositiveNumber);
+  command.add_flag("--no-call-replay", o.no_call_replay,
+                   "Render calls of tools that clients send back as the template does, not as the model wrote them");
   command.add_flag("--normalize-history", o.normalize_history,
                    "Drop the thinking of turns that the template drops anyway");
 

@@ -29,6 +29,7 @@ struct ServeOptions {
   std::string reasoning_field = "both";
   std::int64_t thinking_budget = 0;  // 0: none
   bool normalize_history = false;
+  bool no_call_replay = false;
 
   double slow_client_timeout = 30, drain_timeout = 30, watchdog = 30, idle_timeout = 75;  // seconds
   bool vllm_metrics = false;

@@ -175,9 +175,15 @@ void validate(const Options& options) {
   refuse_unless_weights_fit(checkpoint, bind_skeleton(checkpoint, *backend));
   const auto model = load_with_progress(checkpoint, *backend);
   report["backend"] = backend->description();
-  if (!options.json) std::printf("backend    %s\n", backend->description().c_str());
-  const LawReport law = report_law(options, checkpoint, *model, *backend);
-  report["law"] = as_json(law, is_large(checkpoint));
+  if (!options.json) std::printf("backend    %s\n", describe(*backend, options.model).c_str());
+  LawReport law;
+  if (options.model.backend.numerics == "exact") {
+    law = report_law(options, checkpoint, *model, *backend);
+    report["law"] = as_json(law, is_large(checkpoint));
+  } else {
+    report["law"] = nullptr;
+    if (!options.json) std::printf("law        not checked: fast numerics don't keep it; --numerics exact does\n");
+  }
   std::optional<Reference> reference;
   if (reference_file) {
     reference = compare_with(options, *reference_file, *model, *backend);

@@ -8,7 +8,7 @@ need() { command -v "$1" >/dev/null || { echo "skipped: lint ($1 missing)"; exit
 
 format() {
   need clang-format
-  find src apps tests fuzz \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print0 |
+  find src apps tests fuzz tools -name node_modules -prune -o \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print0 |
     xargs -0 clang-format --dry-run -Werror
 }
 

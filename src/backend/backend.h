@@ -123,6 +123,8 @@ class Backend {
   virtual void zero(std::byte* at, std::int64_t bytes) = 0;
   /// Bytes that may still be taken of memory that is not the host's; nothing: it takes the host's.
   virtual std::optional<std::int64_t> available_memory() const { return std::nullopt; }
+  /// Tokens of a prompt that make a good step.
+  virtual std::int64_t prompt_chunk() const { return 512; }
 
   // Weights.
   /// Reads and repacks the weights of a linear layer, or of a bank of experts of one shape (formats may differ).

@@ -11,6 +11,9 @@ namespace strata::gpu_check {
 void fill_tiles(const cuda::Launch& to, std::byte* tiles, std::int64_t bytes, cuda::Format format, float spread,
                 std::uint64_t seed);
 
+/// Operations a second of Hopper's matrix unit on bf16 alone, a product and its sum counted as two; 0 on other GPUs.
+double matrix_rate(CudaBackend& backend);
+
 class DeviceWeights : public WeightSource {
  public:
   explicit DeviceWeights(CudaBackend& backend) : backend_(backend) {}

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "backend/cuda/kernels/prefill_attention.h"
 #include "base/error.h"
 
 namespace strata {
@@ -53,6 +54,7 @@ CudaBackend::CudaBackend(const CudaOptions& options) : options_(options) {
   stream_ = make_stream();
   copies_ = make_stream();
   to_ = {stream_.get(), options.overlap, gpu.multiProcessorCount, &launches_};
+  to_.wide = options.prompts && gpu.major == 9;
   for (std::size_t i = 0; i < kEvents; ++i) {
     marks_.push_back(make_event());
     sampled_events_.push_back(make_event());
@@ -62,8 +64,9 @@ CudaBackend::CudaBackend(const CudaOptions& options) : options_(options) {
 CudaBackend::~CudaBackend() { cudaDeviceSynchronize(); }
 
 std::string CudaBackend::description() const {
-  return "cuda, " + gpu_ + ", exact numerics" + (options_.graphs ? "" : ", no graphs") +
-         (options_.fuse ? "" : ", no fusion");
+  return "cuda, " + gpu_ + ", " + (options_.fast && to_.wide ? "fast" : "exact") + " numerics" +
+         (options_.fast && !to_.wide ? " (this GPU has no faster kernels)" : "") +
+         (options_.graphs ? "" : ", no graphs") + (options_.fuse ? "" : ", no fusion");
 }
 
 Buffer CudaBackend::allocate(std::int64_t bytes) {
@@ -163,13 +166,6 @@ void CudaBackend::reserve(const WorkLimits& limits) {
   scratch_.reset();
   scratch_ = allocate(plan_->bytes);
   last_tokens_ = allocate(std::max<std::int64_t>(1, limits.slots) * 4);
-  std::vector<std::int32_t> counting;
-  const auto choices = static_cast<std::int32_t>(std::max<std::int64_t>(1, limits.experts_per_token));
-  for (std::int32_t i = 0; i < choices; ++i) counting.push_back(i);
-  counting.resize(static_cast<std::size_t>(2 * choices), 1);
-  counting.push_back(choices);
-  counting_ = allocate(std::ssize(counting) * 4);
-  upload(std::as_bytes(std::span(counting)), counting_.get());
   staging_.clear();
   const auto bytes = static_cast<std::size_t>(
       std::max(plan_->batch_bytes, limits.logit_rows * static_cast<std::int64_t>(sizeof(SampleRow))));
@@ -205,10 +201,12 @@ StagedBatch CudaBackend::stage(const Batch& batch) {
   header.logit_rows = static_cast<std::int32_t>(batch.logit_rows.size());
   std::size_t pages = 0, spans = 0;
   staged_keys_ = 1;
+  staged_short_ = staged_long_ = false;
   for (const SequenceRows& s : batch.sequences) {
     pages += s.pages.size();
     spans += static_cast<std::size_t>((s.count + kSpanRows - 1) / kSpanRows);
     staged_keys_ = std::max(staged_keys_, s.position + s.count);
+    (s.count < kPrefillSequenceRows ? staged_short_ : staged_long_) = true;
   }
   staged_spans_ = static_cast<std::int64_t>(spans);
   header.spans = static_cast<std::int32_t>(spans);
@@ -304,28 +302,31 @@ bool CudaBackend::reached(std::uint64_t mark) {
 
 void CudaBackend::wait(std::uint64_t mark) { CUDA_CHECK(cudaEventSynchronize(marks_[mark % kEvents].get())); }
 
-RoundedRows CudaBackend::room_for(RoundedSlot slot, std::int64_t cols) {
+RoundedRows CudaBackend::room_for(RoundedSlot slot, std::int64_t cols, bool interleaved) {
   const std::int64_t stride = (cols + kTileCols - 1) / kTileCols * kTileCols;
   CHECK(stride <= plan_->rounded_stride, "inputs wider than what was reserved");
   rounded_[slot] = {};
-  return {reinterpret_cast<std::uint16_t*>(scratch_.get() + plan_->rounded[slot]), stride};
+  return {reinterpret_cast<std::uint16_t*>(scratch_.get() + plan_->rounded[slot]), stride, interleaved};
 }
 
-void CudaBackend::note_rounded(RoundedSlot slot, const Matrix& of) {
+void CudaBackend::note_rounded(RoundedSlot slot, const Matrix& of, bool interleaved) {
   const std::int64_t stride = (of.cols + kTileCols - 1) / kTileCols * kTileCols;
   rounded_[slot] = {of.data,
                     of.rows,
                     of.cols,
                     of.stride,
-                    {reinterpret_cast<const std::uint16_t*>(scratch_.get() + plan_->rounded[slot]), stride}};
+                    {reinterpret_cast<const std::uint16_t*>(scratch_.get() + plan_->rounded[slot]), stride},
+                    interleaved};
 }
 
-Bf16Rows CudaBackend::rounded(const ConstMatrix& x) {
+Bf16Rows CudaBackend::rounded(const ConstMatrix& x, bool interleaved) {
+  if (pending_.norm && pending_.norm->out.data == x.data) flush_norm();
   for (const Rounded& r : rounded_)
-    if (r.of == x.data && r.rows == x.rows && r.cols == x.cols && r.stride == x.stride) return r.values;
-  const RoundedRows to = room_for(kOther, x.cols);
-  round_rows(to_, reinterpret_cast<const float*>(x.data), x.stride, x.rows, x.cols, to.data, to.stride);
-  note_rounded(kOther, {const_cast<std::byte*>(x.data), x.dtype, x.rows, x.cols, x.stride});
+    if (r.of == x.data && r.rows == x.rows && r.cols == x.cols && r.stride == x.stride && r.interleaved == interleaved)
+      return r.values;
+  round_rows(to_, reinterpret_cast<const float*>(x.data), x.stride, x.rows, x.cols,
+             room_for(kOther, x.cols, interleaved));
+  note_rounded(kOther, {const_cast<std::byte*>(x.data), x.dtype, x.rows, x.cols, x.stride}, interleaved);
   return rounded_[kOther].values;
 }
 

@@ -5,14 +5,16 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/backend.h"
 #include "backend/cuda/cuda_handles.h"
 #include "backend/cuda/cuda_plan.h"
 #include "backend/cuda/cuda_weights.h"
-#include "backend/cuda/kernels/attention.h"
-#include "backend/cuda/kernels/moe.h"
+#include "backend/cuda/kernels/attention_step.h"
+#include "backend/cuda/kernels/few_rows.h"
+#include "backend/cuda/kernels/mamba_step.h"
 #include "backend/cuda/kernels/sample.h"
 
 namespace strata {
@@ -23,6 +25,8 @@ struct CudaOptions {
   bool graphs = true;   // replay steps that `run` names
   bool overlap = true;  // programmatic dependent launch
   bool fuse = true;     // ops that follow each other become one kernel where there is one
+  bool prompts = true;  // kernels of their own for the many rows of prompts
+  bool fast = false;    // prompts may differ from single tokens in their last bits
 };
 
 /// Why CudaBackend can't be made here, in a sentence; empty if it can.
@@ -43,6 +47,8 @@ class CudaBackend : public Backend {
   void copy(const std::byte* from, std::byte* to, std::int64_t bytes) override;
   void zero(std::byte* at, std::int64_t bytes) override;
   std::optional<std::int64_t> available_memory() const override;
+  /// Fewer, and reading the experts' weights takes longer than multiplying by them.
+  std::int64_t prompt_chunk() const override { return 2048; }
 
   std::unique_ptr<Linear> load_linear(std::span<const LinearWeight> experts) override;
   std::int64_t packed_bytes(std::span<const LinearWeight> experts) const override;
@@ -91,14 +97,17 @@ class CudaBackend : public Backend {
     const std::byte* of = nullptr;  // the f32 matrix; null: none
     std::int64_t rows = 0, cols = 0, stride = 0;
     cuda::Bf16Rows values;
+    bool interleaved = false;
   };
-  enum RoundedSlot { kNormed, kGated, kHidden, kOther, kRoundedSlots };
+  enum RoundedSlot { kNormed, kInner, kHidden, kOther, kRoundedSlots };
 
   /// Where `slot` keeps [rows, cols] rounded, to be noted by `note` once it is made.
-  cuda::RoundedRows room_for(RoundedSlot slot, std::int64_t cols);
-  void note_rounded(RoundedSlot slot, const Matrix& of);
-  /// x rounded to bf16: as it was when it was made, or now.
-  cuda::Bf16Rows rounded(const ConstMatrix& x);
+  cuda::RoundedRows room_for(RoundedSlot slot, std::int64_t cols, bool interleaved = false);
+  void note_rounded(RoundedSlot slot, const Matrix& of, bool interleaved = false);
+  /// x rounded to bf16, interleaved or not: as it was when it was made, or now.
+  cuda::Bf16Rows rounded(const ConstMatrix& x, bool interleaved = false);
+  /// Whether so many rows go to the kernels of prompts, which read their inputs interleaved.
+  bool is_prompt(std::int64_t rows) const { return to_.wide && rows > cuda::kFewRows; }
   /// Forgets what is known of memory that is about to change.
   void changes(const std::byte* data, std::int64_t bytes);
   void changes(const Matrix& m) { changes(m.data, m.rows * m.stride * size_of(m.dtype)); }
@@ -108,8 +117,19 @@ class CudaBackend : public Backend {
   /// Launches what waits to be fused with an op that may come.
   void flush();
   void flush_products();
-  /// The groups of experts that a step's tokens make, of up to `item_rows` rows.
-  cuda::ExpertItems group(const Routing& routing, std::int64_t experts, std::int64_t item_rows);
+  void flush_norm();
+  void flush_router();
+  void flush_mamba();
+  void flush_append();
+  void flush_down();
+  /// Whether every sequence has one token, and so the kernels for such steps may do.
+  bool is_single_step(const StagedBatch& batch) const;
+  /// The groups of experts that a step's tokens make, of up to `item_rows` rows; `grouped`: they are made already.
+  cuda::ExpertItems group(const Routing& routing, std::int64_t experts, std::int64_t item_rows, bool grouped);
+  cuda::GroupMemory group_memory() const;
+  /// Multiplies by the experts' first matrices; the second ones are pending then.
+  void launch_experts_up(ConstMatrix x, const Routing& routing, const cuda::PackedBank& up,
+                         const cuda::PackedBank& down, std::int64_t experts, Matrix out, bool grouped);
 
   cuda::SampleRow host_choice(ConstMatrix logits, std::int64_t row, const SamplingRow& wishes);
 
@@ -124,17 +144,63 @@ class CudaBackend : public Backend {
   Buffer scratch_, last_tokens_;
   std::unique_ptr<CudaPlan> plan_;
   Rounded rounded_[kRoundedSlots];
-  Buffer counting_;  // i32: 0, 1, 2, ... then as many 1, then experts_per_token: the groups of a single token
 
-  // What waits: products of one input, or a sum (out += x).
+  // What waits for the op that it may be one kernel with.
   struct Pending {
+    // Products of one input.
     std::vector<cuda::LinearJob> products;
     ConstMatrix input;
     std::vector<Matrix> outputs;
+    // out += x.
     ConstMatrix addend;
     Matrix sum;             // no data: none
     cuda::Mixture mixture;  // a token's experts
     Matrix mixed;           // where that goes
+    // A norm of one row, which the kernel that reads it may make.
+    struct Norm {
+      cuda::NormJob job;
+      ConstMatrix x;
+      Matrix out;
+    };
+    std::optional<Norm> norm;
+    // A router's product, the choice after it, and the experts that it chooses.
+    struct Router {
+      ConstMatrix x;
+      cuda::RouterJob job;
+      Matrix logits;
+      bool chooses = false;
+      Routing routing;
+      bool with_experts = false;
+      cuda::PackedBank up, down;
+      std::int64_t experts = 0;
+      Matrix out;
+    };
+    std::optional<Router> router;
+    // The experts' second matrices.
+    struct Down {
+      cuda::PackedBank bank;
+      cuda::Bf16Rows x;
+      cuda::ExpertItems items;
+      cuda::LinearOutput each;
+      std::int64_t rows = 0;
+      bool prompt = false;  // `x` is interleaved, for prefill_experts
+      cuda::Mixture mixture;
+    };
+    std::optional<Down> down;
+    // Convolution, then the scan of what it makes.
+    struct Mamba {
+      cuda::MambaStep step;
+      Matrix convolved, y;
+      std::int64_t sequences = 0;
+      bool scans = false;
+    };
+    std::optional<Mamba> mamba;
+    // Keys and values to be stored.
+    struct Append {
+      ConstMatrix k, v;
+      cuda::Cache cache;
+    };
+    std::optional<Append> append;
   };
   Pending pending_;
 
@@ -149,6 +215,7 @@ class CudaBackend : public Backend {
 
   cuda::DeviceBatch device_batch() const;
   std::int64_t staged_spans_ = 0, staged_keys_ = 1;  // of the last stage: spans, and the longest sequence
+  bool staged_short_ = false, staged_long_ = false;  // there are sequences of few new tokens; of many
 
   // Marks, and where samples of recent steps went.
   static constexpr std::size_t kEvents = 64;

@@ -5,6 +5,10 @@
 
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/kernels/mamba.h"
+#include "backend/cuda/kernels/prefill_attention.h"
+#include "backend/cuda/kernels/prefill_group.h"
+#include "backend/cuda/kernels/prefill_linear.h"
+#include "backend/cuda/kernels/prefill_scan.h"
 #include "base/error.h"
 
 namespace strata {
@@ -44,18 +48,88 @@ Cache cache_of(const KvPages& c) {
 
 }  // namespace
 
+void CudaBackend::flush_norm() {
+  if (!pending_.norm) return;
+  const Pending::Norm n = *std::exchange(pending_.norm, std::nullopt);
+  const Rows in{const_cast<float*>(n.job.x), n.x.stride};  // not written: nothing is added
+  add_rms_norm(to_, {}, {}, in, n.job.weight, n.job.eps, 1, n.job.cols, rows_of(n.out), n.job.rounded);
+  note_rounded(kNormed, n.out);
+}
+
 void CudaBackend::flush_products() {
   if (pending_.products.empty()) return;
   const std::int64_t rows = pending_.input.rows;
-  const Bf16Rows x = rounded(pending_.input);
+  std::vector<LinearJob>& jobs = pending_.products;
+  const auto count = static_cast<int>(jobs.size());
+  if (pending_.norm && same(pending_.input, pending_.norm->out) && fits_normed(to_, jobs.data(), count)) {
+    const Pending::Norm n = *std::exchange(pending_.norm, std::nullopt);
+    linear_normed(to_, jobs.data(), count, n.job);
+    note_rounded(kNormed, n.out);
+    jobs.clear();
+    pending_.outputs.clear();
+    return;
+  }
+  flush_norm();
+  const bool prompt = is_prompt(rows) && fits_prefill(pending_.products[0].bank);
+  const Bf16Rows x = rounded(pending_.input, prompt);
   for (LinearJob& job : pending_.products) job.x = x;
-  cuda::linear(to_, pending_.products.data(), static_cast<int>(pending_.products.size()), rows);
+  if (prompt) {
+    CHECK(pending_.products.size() == 1, "products of many rows aren't joined");
+    prefill_linear(to_, pending_.products[0], rows, options_.fast);
+  } else {
+    cuda::linear(to_, pending_.products.data(), static_cast<int>(pending_.products.size()), rows);
+  }
   pending_.products.clear();
   pending_.outputs.clear();
 }
 
+void CudaBackend::flush_router() {
+  if (!pending_.router) return;
+  flush_norm();
+  const Pending::Router r = *std::exchange(pending_.router, std::nullopt);
+  const RouterJob& job = r.job;
+  cuda::linear_f32(to_, job.x, job.w, r.x.rows, job.cols, r.logits.cols, job.logits);
+  if (r.chooses) cuda::route(to_, job.logits, job.bias, job.shape, r.x.rows, job.ids, job.ids_stride, job.weights);
+  if (r.with_experts) launch_experts_up(r.x, r.routing, r.up, r.down, r.experts, r.out, false);
+}
+
+void CudaBackend::flush_mamba() {
+  if (!pending_.mamba) return;
+  const Pending::Mamba p = *std::exchange(pending_.mamba, std::nullopt);
+  const MambaStep& m = p.step;
+  const auto convolve = options_.prompts && p.convolved.rows > kFewRows && fits_prefill_conv(m.width)
+                            ? prefill_conv
+                            : cuda::causal_conv1d_silu;
+  convolve(to_, device_batch(), staged_spans_, m.x, m.kernel, m.conv_bias, m.conv_state, m.channels, m.width,
+           m.convolved);
+  if (p.scans)
+    cuda::ssd_scan(to_, device_batch(), p.sequences, m.convolved, m.dt, m.A_log, m.D, m.dt_bias, m.shape, m.state, m.y);
+}
+
+void CudaBackend::flush_append() {
+  if (!pending_.append) return;
+  const Pending::Append a = *std::exchange(pending_.append, std::nullopt);
+  cuda::append_kv(to_, device_batch(), a.k.rows, rows_of(a.k), rows_of(a.v), a.cache);
+}
+
+void CudaBackend::flush_down() {
+  if (!pending_.down) return;
+  const Pending::Down d = *std::exchange(pending_.down, std::nullopt);
+  if (d.prompt) {
+    prefill_experts(to_, d.bank, d.x, d.items, d.each, options_.fast);
+  } else {
+    expert_linear(to_, d.bank, d.x, d.items, d.rows > kFewRows, d.each);
+  }
+  pending_.mixture = d.mixture;
+}
+
 void CudaBackend::flush() {
+  flush_router();
+  flush_mamba();
+  flush_append();
   flush_products();
+  flush_norm();
+  flush_down();
   if (pending_.mixture.y) {
     const Mixture m = std::exchange(pending_.mixture, {});
     const Matrix out = pending_.mixed;
@@ -66,6 +140,10 @@ void CudaBackend::flush() {
     const Matrix out = std::exchange(pending_.sum, {});
     cuda::add(to_, rows_of(pending_.addend), out.rows, out.cols, rows_of(out));
   }
+}
+
+bool CudaBackend::is_single_step(const StagedBatch& batch) const {
+  return options_.fuse && batch.host.tokens.size() == batch.host.sequences.size();
 }
 
 void CudaBackend::embed(const StagedBatch& batch, const Linear& table, Matrix out) {
@@ -85,25 +163,46 @@ void CudaBackend::rms_norm(ConstMatrix x, const Vector& weight, float eps, Matri
   flush();
   if (out.rows == 0) return;
   changes(out);
+  if (options_.fuse && x.rows == 1 && !sum.data && x.cols <= kMostNormCols) {
+    Pending::Norm& n = pending_.norm.emplace();
+    n.job = {rows_of(x).data, f32(weight), eps, x.cols, rows_of(out).data, room_for(kNormed, x.cols)};
+    n.x = x;
+    n.out = out;
+    return;
+  }
   const Rows in{const_cast<float*>(reinterpret_cast<const float*>(x.data)), x.stride};  // written only if it is a sum
   add_rms_norm(to_, sum.data ? rows_of(pending_.addend) : ConstRows{}, mixture, in, f32(weight), eps, x.rows, x.cols,
-               rows_of(out), room_for(kNormed, x.cols));
-  note_rounded(kNormed, out);
+               rows_of(out), room_for(kNormed, x.cols, is_prompt(x.rows)));
+  note_rounded(kNormed, out, is_prompt(x.rows));
 }
 
 void CudaBackend::linear(ConstMatrix x, const Linear& w, Matrix out) {
   CHECK(x.cols == w.in_features && out.cols == w.out_features && x.rows == out.rows, "shapes of a linear layer");
   if (x.rows == 0) return;
-  const bool joins = options_.fuse && !pending_.products.empty() && pending_.products.size() < kMostProducts &&
-                     same(pending_.input, x) && x.rows <= kFewRows;
-  if (pending_.sum.data || same(x, pending_.mixed) || same(out, pending_.mixed)) flush();
-  if (!joins) flush_products();
-  if (pending_.products.empty()) pending_.input = x;
-  changes(out);
+  const PackedBank& bank = own(w).bank;
   LinearOutput output;
   output.out = rows_of(out).data;
   output.stride = out.stride;
-  pending_.products.push_back({own(w).bank, {}, output});
+  if (pending_.norm && !same(x, pending_.norm->out)) flush();
+  if (pending_.router && !(pending_.router->with_experts && same(x, pending_.router->x) && pending_.products.empty()))
+    flush_router();
+  if (pending_.sum.data || same(x, pending_.mixed) || same(out, pending_.mixed)) flush();
+  if (pending_.down && fits_beside_experts(pending_.down->bank, bank, x.rows) && x.rows == pending_.down->rows &&
+      !same(x, pending_.input)) {
+    flush_products();
+    changes(out);
+    const Bf16Rows in = rounded(x);
+    const Pending::Down d = *std::exchange(pending_.down, std::nullopt);
+    expert_linear_beside(to_, d.bank, d.x, d.items, d.each, {bank, in, output}, x.rows);
+    pending_.mixture = d.mixture;
+    return;
+  }
+  const bool joins = options_.fuse && !pending_.products.empty() && pending_.products.size() < kMostProducts &&
+                     same(pending_.input, x) && x.rows <= kFewRows;
+  if (!joins) flush_products();
+  if (pending_.products.empty()) pending_.input = x;
+  changes(out);
+  pending_.products.push_back({bank, {}, output});
   pending_.outputs.push_back(out);
   if (!options_.fuse) flush();
 }
@@ -113,12 +212,29 @@ void CudaBackend::relu_squared(ConstMatrix x, Matrix out) {
     LinearOutput& to = pending_.products.back().out;
     to.relu_squared = true;
     if (out.cols % kTileCols == 0) {
-      rounded(pending_.input);  // first: it may take memory that is given away here
-      const RoundedRows hidden = room_for(kHidden, out.cols);
+      const bool prompt = is_prompt(out.rows) && fits_prefill(pending_.products.back().bank);
+      const bool beside_router = pending_.router && pending_.router->with_experts && pending_.products.size() == 1 &&
+                                 fits_beside_linear(pending_.router->job, out.rows);
+      Bf16Rows in;  // first: it may take memory that is given away here
+      if (!(beside_router && pending_.norm)) in = rounded(pending_.input, prompt);
+      const RoundedRows hidden = room_for(kHidden, out.cols, prompt);
       to.rounded = hidden.data;
       to.rounded_stride = hidden.stride;
+      to.interleaved = prompt;
+      if (beside_router) {
+        const Pending::Router r = *std::exchange(pending_.router, std::nullopt);
+        LinearJob job = pending_.products[0];
+        job.x = in;
+        pending_.products.clear();
+        pending_.outputs.clear();
+        NormJob norm;
+        if (pending_.norm) norm = pending_.norm->job;
+        linear_with_router(to_, job, out.rows, r.job, norm);
+        if (pending_.norm) note_rounded(kNormed, std::exchange(pending_.norm, std::nullopt)->out);
+        launch_experts_up(r.x, r.routing, r.up, r.down, r.experts, r.out, true);
+      }
       flush_products();
-      note_rounded(kHidden, out);
+      note_rounded(kHidden, out, prompt);
     }
     return flush_products();
   }
@@ -128,14 +244,31 @@ void CudaBackend::relu_squared(ConstMatrix x, Matrix out) {
 }
 
 void CudaBackend::linear_f32(ConstMatrix x, const Table& w, Matrix out) {
-  flush();
+  if (!pending_.norm || !same(x, pending_.norm->out)) flush();  // a norm waits for nothing else
   changes(out);
   CHECK(x.cols == w.cols && out.cols == w.rows && x.rows == out.rows, "shapes of a linear layer");
-  cuda::linear_f32(to_, rows_of(x), reinterpret_cast<const float*>(w.data.get()), x.rows, x.cols, w.rows, rows_of(out));
+  Pending::Router& r = pending_.router.emplace();
+  r.x = x;
+  r.logits = out;
+  r.job.x = rows_of(x);
+  r.job.w = reinterpret_cast<const float*>(w.data.get());
+  r.job.cols = x.cols;
+  r.job.logits = rows_of(out);
+  if (!options_.fuse) flush();
 }
 
 void CudaBackend::add(ConstMatrix x, Matrix out) {
+  flush_router();
+  // What a product adds itself.
+  if (options_.fuse && pending_.products.size() == 1 && same(pending_.outputs.back(), x) && x.rows <= kFewRows &&
+      !pending_.mixture.y && !pending_.down && !pending_.sum.data) {
+    changes(out);
+    pending_.products.back().out.sum = rows_of(out).data;
+    pending_.products.back().out.sum_stride = out.stride;
+    return flush_products();
+  }
   flush_products();
+  flush_down();
   const bool mixes = pending_.mixture.y && !pending_.sum.data;
   if (mixes && same(out, pending_.mixed) && !pending_.mixture.shared.data) {
     pending_.mixture.shared = rows_of(x);
@@ -148,86 +281,177 @@ void CudaBackend::add(ConstMatrix x, Matrix out) {
   if (!options_.fuse) flush();
 }
 
-void CudaBackend::causal_conv1d_silu(const StagedBatch&, ConstMatrix x, const Table& kernel, const Vector& bias,
+void CudaBackend::causal_conv1d_silu(const StagedBatch& batch, ConstMatrix x, const Table& kernel, const Vector& bias,
                                      ConvState& state, Matrix out) {
   flush();
   changes(out);
-  cuda::causal_conv1d_silu(
-      to_, device_batch(), staged_spans_, rows_of(x), reinterpret_cast<const float*>(kernel.data.get()), f32(bias),
-      reinterpret_cast<std::uint16_t*>(state.data.get()), state.channels, state.width, rows_of(out));
+  Pending::Mamba& p = pending_.mamba.emplace();
+  p.convolved = out;
+  p.step.x = rows_of(x);
+  p.step.kernel = reinterpret_cast<const float*>(kernel.data.get());
+  p.step.conv_bias = f32(bias);
+  p.step.conv_state = reinterpret_cast<std::uint16_t*>(state.data.get());
+  p.step.channels = state.channels;
+  p.step.width = state.width;
+  p.step.convolved = rows_of(out);
+  if (!is_single_step(batch)) flush();
 }
 
 void CudaBackend::ssd_scan(const StagedBatch& batch, ConstMatrix xBC, ConstMatrix dt, const SsdParameters& p,
                            SsmState& state, Matrix out) {
-  flush();
-  changes(out);
   if (state.state_size > kMostStateSize)
     throw Error(ErrorCode::bad_model, "the cuda backend has no scan for a state of " +
                                           std::to_string(state.state_size) + " values a row; it takes up to " +
                                           std::to_string(kMostStateSize));
-  cuda::ssd_scan(to_, device_batch(), static_cast<std::int64_t>(batch.host.sequences.size()), rows_of(xBC), rows_of(dt),
-                 f32(p.A_log), f32(p.D), f32(p.dt_bias),
-                 {state.heads, state.head_dim, state.state_size, p.groups, p.dt_min, p.dt_max},
-                 reinterpret_cast<float*>(state.data.get()), rows_of(out));
+  const auto sequences = static_cast<std::int64_t>(batch.host.sequences.size());
+  const ScanShape shape{state.heads, state.head_dim, state.state_size, p.groups, p.dt_min, p.dt_max};
+  auto* states = reinterpret_cast<float*>(state.data.get());
+  if (!pending_.mamba || !same(xBC, pending_.mamba->convolved)) {
+    flush();
+    changes(out);
+    const bool prompt = options_.prompts && xBC.rows > kFewRows && fits_prefill_scan(rows_of(xBC), shape);
+    const bool chunks = prompt && to_.wide && options_.fast && fits_prefill_ssd(rows_of(xBC), rows_of(out), shape);
+    const auto scan = chunks ? cuda::prefill_ssd : prompt ? cuda::prefill_scan : cuda::ssd_scan;
+    scan(to_, device_batch(), sequences, rows_of(xBC), rows_of(dt), f32(p.A_log), f32(p.D), f32(p.dt_bias), shape,
+         states, rows_of(out));
+    return;
+  }
+  changes(out);
+  Pending::Mamba& m = *pending_.mamba;
+  m.y = out;
+  m.sequences = sequences;
+  m.scans = true;
+  m.step.dt = rows_of(dt);
+  m.step.A_log = f32(p.A_log);
+  m.step.D = f32(p.D);
+  m.step.dt_bias = f32(p.dt_bias);
+  m.step.shape = shape;
+  m.step.state = states;
+  m.step.y = rows_of(out);
 }
 
 void CudaBackend::gated_rms_norm(ConstMatrix y, ConstMatrix z, const Vector& weight, std::int64_t groups, float eps,
                                  Matrix out) {
+  if (pending_.mamba && pending_.mamba->scans && same(y, pending_.mamba->y) && same(out, y)) {
+    MambaStep& m = pending_.mamba->step;
+    m.z = rows_of(z);
+    m.norm_weight = f32(weight);
+    m.norm_groups = groups;
+    m.eps = eps;
+    m.out = rows_of(out);
+    if (fits_mamba_step(m, pending_.mamba->sequences)) {
+      changes(out);
+      m.rounded = room_for(kInner, y.cols);
+      const Pending::Mamba p = *std::exchange(pending_.mamba, std::nullopt);
+      mamba_step(to_, device_batch(), p.sequences, p.step);
+      return note_rounded(kInner, out);
+    }
+  }
   flush();
   changes(out);
   cuda::gated_rms_norm(to_, rows_of(y), rows_of(z), f32(weight), groups, eps, y.rows, y.cols, rows_of(out),
-                       room_for(kGated, y.cols));
-  note_rounded(kGated, out);
+                       room_for(kInner, y.cols, is_prompt(y.rows)));
+  note_rounded(kInner, out, is_prompt(y.rows));
 }
 
-void CudaBackend::append_kv(const StagedBatch&, ConstMatrix k, ConstMatrix v, KvPages& cache) {
+void CudaBackend::append_kv(const StagedBatch& batch, ConstMatrix k, ConstMatrix v, KvPages& cache) {
   flush();
-  cuda::append_kv(to_, device_batch(), k.rows, rows_of(k), rows_of(v), cache_of(cache));
+  pending_.append.emplace(Pending::Append{k, v, cache_of(cache)});
+  if (!is_single_step(batch)) flush();
 }
 
-void CudaBackend::attention(const StagedBatch&, ConstMatrix q, const KvPages& cache, float scale, Matrix out) {
-  flush();
-  changes(out);
+void CudaBackend::attention(const StagedBatch& batch, ConstMatrix q, const KvPages& cache, float scale, Matrix out) {
   AttentionParts parts;
   if (q.rows <= plan_->attention_rows) {
     parts.values = reinterpret_cast<float*>(scratch_.get() + plan_->attention_values);
     parts.sums = reinterpret_cast<float2*>(scratch_.get() + plan_->attention_sums);
   }
-  cuda::attention(to_, device_batch(), q.rows, rows_of(q), q.cols / cache.head_dim, cache_of(cache), scale,
-                  attention_blocks(), parts, rows_of(out));
+  const std::int64_t heads = q.cols / cache.head_dim;
+  if (pending_.append && pending_.append->cache.data == cache.data.get() && is_single_step(batch)) {
+    AttentionStep a;
+    a.q = rows_of(q);
+    a.k = rows_of(pending_.append->k);
+    a.v = rows_of(pending_.append->v);
+    a.heads = static_cast<std::int32_t>(heads);
+    a.cache = cache_of(cache);
+    a.scale = scale;
+    a.blocks = static_cast<std::int32_t>(attention_blocks());
+    a.parts = parts;
+    a.arrived = reinterpret_cast<unsigned*>(scratch_.get() + plan_->counters) + 1;
+    a.out = rows_of(out);
+    if (fits_attention_step(a) && out.cols <= plan_->rounded_stride) {
+      flush_products();
+      pending_.append.reset();
+      changes(out);
+      a.rounded = room_for(kInner, out.cols);
+      attention_step(to_, device_batch(), q.rows, a);
+      return note_rounded(kInner, out);
+    }
+  }
+  flush();
+  changes(out);
+  const bool prompt = is_prompt(q.rows) && staged_long_ && fits_prefill_attention(cache_of(cache));
+  if (prompt) {
+    const RoundedRows rounded =
+        staged_short_ || out.cols > plan_->rounded_stride ? RoundedRows{} : room_for(kInner, out.cols, true);
+    prefill_attention(to_, device_batch(), staged_spans_, rows_of(q), heads, cache_of(cache), scale, rows_of(out),
+                      rounded, options_.fast);
+    if (rounded.data) return note_rounded(kInner, out, true);
+  }
+  cuda::attention(to_, device_batch(), q.rows, rows_of(q), heads, cache_of(cache), scale, attention_blocks(), parts,
+                  rows_of(out), prompt ? kPrefillSequenceRows - 1 : kAnyRows);
 }
 
 void CudaBackend::route(ConstMatrix logits, const Vector& bias, const RouterParameters& p, Routing out) {
-  flush();
-  changes(out.ids);
-  changes(out.weights);
   if (logits.cols > kMostExperts || out.ids.cols > kMostChosen)
     throw Error(ErrorCode::bad_model, "the cuda backend routes among at most " + std::to_string(kMostExperts) +
                                           " experts, " + std::to_string(kMostChosen) + " a token; this model has " +
                                           std::to_string(logits.cols) + " and " + std::to_string(out.ids.cols));
-  cuda::route(to_, rows_of(logits), f32(bias),
-              {logits.cols, out.ids.cols, p.groups, p.chosen_groups, p.normalize, p.scaling}, logits.rows,
-              reinterpret_cast<std::int32_t*>(out.ids.data), out.ids.stride, rows_of(out.weights));
+  const RouterShape shape{logits.cols, out.ids.cols, p.groups, p.chosen_groups, p.normalize, p.scaling};
+  auto* ids = reinterpret_cast<std::int32_t*>(out.ids.data);
+  if (!pending_.router || !same(logits, pending_.router->logits) || pending_.router->chooses) {
+    flush();
+    changes(out.ids);
+    changes(out.weights);
+    cuda::route(to_, rows_of(logits), f32(bias), shape, logits.rows, ids, out.ids.stride, rows_of(out.weights));
+    return;
+  }
+  changes(out.ids);
+  changes(out.weights);
+  Pending::Router& r = *pending_.router;
+  r.chooses = true;
+  r.routing = out;
+  r.job.bias = f32(bias);
+  r.job.shape = shape;
+  r.job.ids = ids;
+  r.job.ids_stride = out.ids.stride;
+  r.job.weights = rows_of(out.weights);
+  r.job.groups = group_memory();
+  r.job.arrived = reinterpret_cast<unsigned*>(scratch_.get() + plan_->counters);
 }
 
-ExpertItems CudaBackend::group(const Routing& routing, std::int64_t experts, std::int64_t item_rows) {
+GroupMemory CudaBackend::group_memory() const {
+  const auto at = [&](std::int64_t offset) { return reinterpret_cast<std::int32_t*>(scratch_.get() + offset); };
+  return {at(plan_->pairs), at(plan_->item_expert), at(plan_->item_first), at(plan_->item_count), at(plan_->items)};
+}
+
+ExpertItems CudaBackend::group(const Routing& routing, std::int64_t experts, std::int64_t item_rows, bool grouped) {
   const std::int64_t rows = routing.ids.rows, chosen = routing.ids.cols, pairs = rows * chosen;
   const auto* ids = reinterpret_cast<const std::int32_t*>(routing.ids.data);
   ExpertItems items;
   items.pairs_per_row = chosen;
-  if (rows == 1 && chosen == limits_.experts_per_token) {  // every choice is an item
-    const auto* counting = reinterpret_cast<const std::int32_t*>(counting_.get());
+  if (rows == 1) {  // every choice is an item
+    items.single = true;
     items.expert = ids;
-    items.first = items.pairs = counting;
-    items.count = counting + chosen;
-    items.items = counting + 2 * chosen;
     items.most_items = chosen;
     return items;
   }
-  const auto at = [&](std::int64_t offset) { return reinterpret_cast<std::int32_t*>(scratch_.get() + offset); };
-  const GroupMemory memory{at(plan_->pairs), at(plan_->item_expert), at(plan_->item_first), at(plan_->item_count),
-                           at(plan_->items)};
-  group_by_expert(to_, ids, routing.ids.stride, rows, chosen, experts, item_rows, memory);
+  const GroupMemory memory = group_memory();
+  if (!grouped) {
+    const bool prompt = options_.prompts && rows > kFewRows;
+    (prompt ? prefill_group_by_expert : group_by_expert)(to_, ids, routing.ids.stride, rows, chosen, experts, item_rows,
+                                                         memory);
+  }
   items.expert = memory.item_expert;
   items.first = memory.item_first;
   items.count = memory.item_count;
@@ -237,36 +461,64 @@ ExpertItems CudaBackend::group(const Routing& routing, std::int64_t experts, std
   return items;
 }
 
-void CudaBackend::experts(ConstMatrix x, const Routing& routing, const Linear& up, const Linear& down, Matrix out) {
-  flush();
-  changes(out);
+void CudaBackend::launch_experts_up(ConstMatrix x, const Routing& routing, const PackedBank& up, const PackedBank& down,
+                                    std::int64_t experts, Matrix out, bool grouped) {
   const std::int64_t pairs = x.rows * routing.ids.cols;
-  if (pairs == 0) return;
-  const bool many = x.rows > kFewRows;
-  const PackedBank &up_bank = own(up).bank, &down_bank = own(down).bank;
-  const Bf16Rows in = rounded(x);
-  ExpertItems items = group(routing, up.experts, many ? kManyItemRows : kFewItemRows);
+  const bool many = x.rows > kFewRows, prompt = is_prompt(x.rows) && fits_prefill(up) && fits_prefill(down);
+  const Bf16Rows in = rounded(x, prompt);
+  const std::int64_t item_rows = prompt ? kPrefillItemRows : many ? kManyItemRows : kFewItemRows;
+  ExpertItems items = group(routing, experts, item_rows, grouped);
 
   LinearOutput hidden;
   hidden.rounded = reinterpret_cast<std::uint16_t*>(scratch_.get() + plan_->hidden);
-  hidden.rounded_stride = (up.out_features + kTileCols - 1) / kTileCols * kTileCols;
-  CHECK(hidden.rounded_stride <= plan_->hidden_stride && down.out_features <= plan_->expert_out_stride &&
+  hidden.rounded_stride = (up.rows + kTileCols - 1) / kTileCols * kTileCols;
+  CHECK(hidden.rounded_stride <= plan_->hidden_stride && down.rows <= plan_->expert_out_stride &&
             pairs <= limits_.tokens * limits_.experts_per_token,
         "experts beyond what was reserved");
   hidden.relu_squared = true;
-  if (hidden.rounded_stride != up.out_features)  // columns past the last are read as 0
+  if (hidden.rounded_stride != up.rows)  // columns past the last are read as 0
     CUDA_CHECK(
         cudaMemsetAsync(hidden.rounded, 0, static_cast<std::size_t>(pairs * hidden.rounded_stride * 2), stream_.get()));
-  expert_linear(to_, up_bank, in, items, many, hidden);
+  hidden.interleaved = prompt;
+  if (prompt) {
+    prefill_experts(to_, up, in, items, hidden, options_.fast);
+  } else {
+    expert_linear(to_, up, in, items, many, hidden);
+  }
 
-  items.pairs_per_row = 1;
-  LinearOutput each;
-  each.out = reinterpret_cast<float*>(scratch_.get() + plan_->expert_out);
-  each.stride = plan_->expert_out_stride;
-  expert_linear(to_, down_bank, {hidden.rounded, hidden.rounded_stride}, items, many, each);
-  pending_.mixture = {
-      each.out, each.stride, rows_of(routing.weights), {}, static_cast<std::int32_t>(routing.ids.cols), rows_of(out)};
+  Pending::Down& d = pending_.down.emplace();
+  d.bank = down;
+  d.x = {hidden.rounded, hidden.rounded_stride};
+  d.items = items;
+  d.items.pairs_per_row = 1;
+  d.items.known =
+      x.rows <= kFewItemRows;  // since before `up`; later rows are better read through the first-level cache
+  d.each.out = reinterpret_cast<float*>(scratch_.get() + plan_->expert_out);
+  d.each.stride = plan_->expert_out_stride;
+  d.rows = x.rows;
+  d.prompt = prompt;
+  d.mixture = {d.each.out,  d.each.stride, rows_of(routing.weights), {}, static_cast<std::int32_t>(routing.ids.cols),
+               rows_of(out)};
   pending_.mixed = out;
+}
+
+void CudaBackend::experts(ConstMatrix x, const Routing& routing, const Linear& up, const Linear& down, Matrix out) {
+  const bool with_router = pending_.router && pending_.router->chooses && same(x, pending_.router->x) &&
+                           same(routing.ids, pending_.router->routing.ids) && x.rows > 0 &&
+                           fits_beside_linear(pending_.router->job, x.rows);
+  if (!with_router) flush();
+  changes(out);
+  if (x.rows * routing.ids.cols == 0) return;
+  if (with_router) {
+    Pending::Router& r = *pending_.router;
+    r.with_experts = true;
+    r.up = own(up).bank;
+    r.down = own(down).bank;
+    r.experts = up.experts;
+    r.out = out;
+    return;
+  }
+  launch_experts_up(x, routing, own(up).bank, own(down).bank, up.experts, out, false);
   if (!options_.fuse) flush();
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "backend/cuda/kernels/attention.h"
+#include "backend/cuda/kernels/attention_step.h"
 #include "backend/cuda/kernels/device_batch.h"
 #include "backend/cuda/kernels/packed.h"
 #include "backend/cuda/kernels/sample.h"
@@ -47,6 +47,8 @@ CudaPlan::CudaPlan(const WorkLimits& l) {
   if (attention_blocks <= 1) attention_rows = 0;
   attention_values = take(attention_rows * attention_blocks * l.features * 4);
   attention_sums = take(attention_rows * attention_blocks * l.features / 16);
+  // Key heads that the kernel with counters takes have 128 values.
+  counters = take(4 + cuda::attention_counters(attention_rows, l.features / cuda::kMostHeadDim) * 4);
 }
 
 }  // namespace strata

@@ -15,6 +15,7 @@ struct CudaPlan {
   std::int64_t pairs, item_expert, item_first, item_count, items;
   std::int64_t hidden, hidden_stride;          // bf16 [tokens * experts_per_token, stride]
   std::int64_t expert_out, expert_out_stride;  // f32 [tokens * experts_per_token, stride]
+  std::int64_t counters;                       // u32, all 0 between kernels: the router's, then attention's
   std::int64_t attention_values, attention_sums, attention_rows, attention_blocks;
 
   explicit CudaPlan(const WorkLimits& limits);

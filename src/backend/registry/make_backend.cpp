@@ -10,21 +10,39 @@
 
 namespace strata {
 
+BackendChoice choose_backend(const std::string& asked, const std::string& why_no_cuda) {
+  if (asked != "auto") return {asked, ""};
+  if (why_no_cuda.empty()) return {"cuda", "auto: there is a usable GPU"};
+  return {"cpu", "auto: " + why_no_cuda.substr(0, why_no_cuda.find(';'))};  // without what to do about it
+}
+
+BackendChoice choose_backend(const BackendOptions& options) {
+  return choose_backend(options.name, options.name == "auto" ? why_no_cuda() : "");
+}
+
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
-  if (options.name == "cpu") {
+  const auto [name, reason] = choose_backend(options);
+  if (options.numerics != "exact" && options.numerics != "fast")
+    throw Error(ErrorCode::usage, "there are no numerics \"" + options.numerics + "\"; Strata has exact and fast");
+  if (options.numerics == "fast" && (name == "cpu" || name == "reference"))
+    throw Error(ErrorCode::usage, "the " + name + " backend" + (reason.empty() ? "" : " (" + reason + ")") +
+                                      " is exact only; leave out --numerics fast, or use --backend cuda");
+  if (name == "cpu") {
     return std::make_unique<CpuBackend>(options.threads, options.isa.empty() ? best_isa() : isa_from_name(options.isa));
   }
-  if (options.name == "cuda") {
+  if (name == "cuda") {
 #ifdef STRATA_CUDA
-    return std::make_unique<CudaBackend>();
+    CudaOptions cuda;
+    cuda.fast = options.numerics == "fast";
+    return std::make_unique<CudaBackend>(cuda);
 #else
     throw Error(ErrorCode::no_device, why_no_cuda());
 #endif
   }
-  if (options.name == "reference") return std::make_unique<ReferenceBackend>();
+  if (name == "reference") return std::make_unique<ReferenceBackend>();
   std::string names;
-  for (const std::string& name : known_backends()) names += (names.empty() ? "" : ", ") + name;
-  throw Error(ErrorCode::usage, "there is no backend \"" + options.name + "\"; Strata has " + names);
+  for (const std::string& known : known_backends()) names += (names.empty() ? "" : ", ") + known;
+  throw Error(ErrorCode::usage, "there is no backend \"" + name + "\"; Strata has " + names);
 }
 
 std::vector<std::string> available_backends() {

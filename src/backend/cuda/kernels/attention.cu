@@ -188,7 +188,7 @@ struct Shared {
 template <bool kFp8>
 __global__ void __launch_bounds__(kThreads, 1)
     attention_kernel(DeviceBatch batch, ConstRows q, int heads, Cache cache, float scale, int blocks, bool split,
-                     AttentionParts parts, Rows out) {
+                     AttentionParts parts, Rows out, int most_rows) {
   extern __shared__ char memory[];
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   wait_for_predecessors();
@@ -197,6 +197,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int kv_head = blockIdx.y / head_tiles, first_head = blockIdx.y % head_tiles * kHeads;
   const DeviceSequence s = batch.sequence(batch.sequence_of_row(row));
   const std::int64_t visible = s.position + row - s.first_row + 1;
+  if (s.count > most_rows) return;
   const int used = static_cast<int>((visible + kBlockKeys - 1) / kBlockKeys);
   const int begin = split ? blockIdx.z : 0, end = split ? min(begin + 1, used) : used;
   if (begin >= end) return;
@@ -329,7 +330,8 @@ __global__ void __launch_bounds__(32)
 
 template <bool kFp8>
 void launch_attention(const Launch& to, DeviceBatch batch, std::int64_t rows, ConstRows q, int heads,
-                      const Cache& cache, float scale, int blocks, const AttentionParts& parts, Rows out) {
+                      const Cache& cache, float scale, int blocks, const AttentionParts& parts, Rows out,
+                      std::int32_t most_rows) {
   const auto row_blocks = static_cast<unsigned>(rows);
   if (cache.head_dim != kDim || cache.page_size != 64) {
     return launch(to, "plain_attention_kernel", plain_attention_kernel<kFp8>,
@@ -347,7 +349,7 @@ void launch_attention(const Launch& to, DeviceBatch batch, std::int64_t rows, Co
   const dim3 grid(row_blocks, static_cast<unsigned>(cache.heads * head_tiles),
                   static_cast<unsigned>(split ? blocks : 1));
   launch(to, "attention_kernel", attention_kernel<kFp8>, grid, kThreads, sizeof(Shared), batch, q, heads, cache, scale,
-         blocks, split, parts, out);
+         blocks, split, parts, out, most_rows);
   if (!split) return;
   launch(to, "merge_kernel", merge_kernel, dim3(row_blocks, static_cast<unsigned>(heads)), kDim, 0, batch, heads,
          kFp8 ? cache.v_scale : 1.0f, blocks, parts, out);
@@ -362,11 +364,12 @@ void append_kv(const Launch& to, DeviceBatch batch, std::int64_t rows, ConstRows
 }
 
 void attention(const Launch& to, DeviceBatch batch, std::int64_t rows, ConstRows q, std::int64_t heads,
-               const Cache& cache, float scale, std::int64_t blocks, const AttentionParts& parts, Rows out) {
+               const Cache& cache, float scale, std::int64_t blocks, const AttentionParts& parts, Rows out,
+               std::int32_t most_rows) {
   CHECK(cache.head_dim <= kMostHeadDim, "values of an attention head");
   const auto go = [&](auto fp8) {
     launch_attention<decltype(fp8)::value>(to, batch, rows, q, static_cast<int>(heads), cache, scale,
-                                           static_cast<int>(blocks), parts, out);
+                                           static_cast<int>(blocks), parts, out, most_rows);
   };
   cache.fp8 ? go(std::true_type{}) : go(std::false_type{});
 }

@@ -27,8 +27,11 @@ struct AttentionParts {
 };
 
 /// `blocks`: at least as many blocks of keys as the longest sequence has. More than one block with `parts` given: a
-/// block of the grid each, merged by a second kernel; else one after the other. The bits are the same.
+/// block of the grid each, merged by a second kernel; else one after the other. The bits are the same. Rows of
+/// sequences with more than `most_rows` new tokens are left as they are.
+inline constexpr std::int32_t kAnyRows = 0x7fffffff;
 void attention(const Launch& to, DeviceBatch batch, std::int64_t rows, ConstRows q, std::int64_t heads,
-               const Cache& cache, float scale, std::int64_t blocks, const AttentionParts& parts, Rows out);
+               const Cache& cache, float scale, std::int64_t blocks, const AttentionParts& parts, Rows out,
+               std::int32_t most_rows = kAnyRows);
 
 }  // namespace strata::cuda

@@ -3,6 +3,7 @@
 
 #include "backend/cuda/kernels/launch.h"
 #include "backend/cuda/kernels/packed.h"
+#include "backend/cuda/kernels/rows.h"
 
 namespace strata::cuda {
 
@@ -20,6 +21,8 @@ struct ExpertItems {
   const std::int32_t* items = nullptr;  // how many there are
   std::int64_t most_items = 0;
   std::int64_t pairs_per_row = 1;  // row of x = pair / this
+  bool single = false;             // of one token: item i is pair i, of expert[i]; the other arrays are not there
+  bool known = false;              // made before the last kernel began
 };
 
 /// What becomes of a sum: out = scale * sum, or max(0, that)^2.
@@ -28,7 +31,10 @@ struct LinearOutput {
   std::int64_t stride = 0;
   std::uint16_t* rounded = nullptr;  // the same as bf16, or null
   std::int64_t rounded_stride = 0;
+  bool interleaved = false;  // `rounded`: as prefill_linear reads it
   bool relu_squared = false;
+  float* sum = nullptr;  // what the result is added to as well, or null
+  std::int64_t sum_stride = 0;
 };
 
 /// Most rows that the kernel for few rows takes.
@@ -50,8 +56,8 @@ void linear(const Launch& to, const LinearJob* jobs, int count, std::int64_t row
 void expert_linear(const Launch& to, const PackedBank& bank, Bf16Rows x, const ExpertItems& items, bool many,
                    const LinearOutput& out);
 
-/// x rounded to bf16, [rows, stride], 0 from `cols` on.
+/// x rounded to bf16.
 void round_rows(const Launch& to, const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t cols,
-                std::uint16_t* out, std::int64_t out_stride);
+                const RoundedRows& out);
 
 }  // namespace strata::cuda

@@ -2,6 +2,7 @@
 
 #include "backend/cuda/kernels/moe.h"
 #include "backend/cuda/kernels/primitives.cuh"
+#include "backend/cuda/kernels/router.cuh"
 #include "base/check.h"
 
 namespace strata::cuda {
@@ -41,12 +42,7 @@ __global__ void __launch_bounds__(128) linear_f32_kernel(ConstRows x, const floa
 #pragma unroll
     for (int t = 0; t < kTokens; ++t)
 #pragma unroll
-      for (int f = 0; f < kFeatures; ++f) {
-        sum[t][f] = fmaf(xv[t].x, wv[f].x, sum[t][f]);
-        sum[t][f] = fmaf(xv[t].y, wv[f].y, sum[t][f]);
-        sum[t][f] = fmaf(xv[t].z, wv[f].z, sum[t][f]);
-        sum[t][f] = fmaf(xv[t].w, wv[f].w, sum[t][f]);
-      }
+      for (int f = 0; f < kFeatures; ++f) sum[t][f] = add_products(sum[t][f], xv[t], wv[f]);
   }
 #pragma unroll
   for (int t = 0; t < kTokens; ++t)
@@ -72,6 +68,20 @@ __device__ Best best_of_warp(Best b) {
   return b;
 }
 
+// A warp a token, whose experts are few and of one group.
+template <int kLaneExperts>
+__global__ void __launch_bounds__(32) route_few_kernel(ConstRows logits, const float* bias, RouterShape shape,
+                                                       std::int32_t* ids, std::int64_t ids_stride, Rows weights) {
+  wait_for_predecessors();
+  const std::int64_t row = blockIdx.x;
+  choose_experts<kLaneExperts>(
+      shape, bias, [&](int e) { return logits.data[row * logits.stride + e]; },
+      [&](int place, int e, float weight) {
+        ids[row * ids_stride + place] = e;
+        weights.data[row * weights.stride + place] = weight;
+      });
+}
+
 // A warp a token.
 __global__ void __launch_bounds__(32) route_kernel(ConstRows logits, const float* bias, RouterShape shape,
                                                    std::int32_t* ids, std::int64_t ids_stride, Rows weights) {
@@ -82,9 +92,8 @@ __global__ void __launch_bounds__(32) route_kernel(ConstRows logits, const float
   const std::int64_t row = blockIdx.x;
   const int n = static_cast<int>(shape.experts), lane = threadIdx.x;
   for (int e = lane; e < n; e += 32) {
-    score[e] = 1.0f / (1.0f + expf(-logits.data[row * logits.stride + e]));
-    const float b = score[e] + bias[e];
-    biased[e] = isnan(b) ? -INFINITY : b;  // chosen last
+    score[e] = router_score(logits.data[row * logits.stride + e]);
+    biased[e] = biased_score(score[e], bias[e]);
     taken[e] = false;
   }
   __syncwarp();
@@ -222,8 +231,12 @@ void linear_f32(const Launch& to, ConstRows x, const float* w, std::int64_t rows
 void route(const Launch& to, ConstRows logits, const float* bias, const RouterShape& shape, std::int64_t rows,
            std::int32_t* ids, std::int64_t ids_stride, Rows weights) {
   CHECK(shape.experts <= kMostExperts && shape.chosen <= kMostChosen, "experts of a router");
-  launch(to, "route_kernel", route_kernel, dim3(static_cast<unsigned>(rows)), 32, 0, logits, bias, shape, ids,
-         ids_stride, weights);
+  const bool few = shape.groups == 1 && shape.experts <= kFewExperts;
+  launch(to, "route_kernel",
+         !few                               ? route_kernel
+         : shape.experts <= kFewExperts / 2 ? route_few_kernel<4>
+                                            : route_few_kernel<8>,
+         dim3(static_cast<unsigned>(rows)), 32, 0, logits, bias, shape, ids, ids_stride, weights);
 }
 
 void group_by_expert(const Launch& to, const std::int32_t* ids, std::int64_t ids_stride, std::int64_t rows,

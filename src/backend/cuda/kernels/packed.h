@@ -33,6 +33,11 @@ constexpr std::int64_t tile_bytes(Format f) {
   return 0;
 }
 
+/// Where column c (of a tile's 64) lies in an interleaved input: product by product, each in the order of its k.
+/// `deinterleaved` gives the column at a place.
+constexpr int interleaved(int c) { return c % 16 / 4 * 16 + c % 4 / 2 * 8 + c / 16 * 2 + c % 2; }
+constexpr int deinterleaved(int place) { return place % 8 / 2 * 16 + place / 16 * 4 + place % 16 / 8 * 2 + place % 2; }
+
 /// One matrix of a bank, as kernels find it.
 struct PackedMatrix {
   const std::byte* tiles;  // row tile by row tile, each from left to right

@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "backend/cuda/kernels/primitives.cuh"
 #include "backend/cuda/kernels/rows.h"
 #include "tensor/dtype.h"
@@ -8,11 +10,11 @@ namespace {
 constexpr unsigned kThreads = 256;
 
 __device__ void store_rounded(RoundedRows to, std::int64_t row, std::int64_t c, float v) {
-  if (to.data) to.data[row * to.stride + c] = bits_of_bf16(v);
+  if (to.data) to.data[row * to.stride + to.place(c)] = bits_of_bf16(v);
 }
 __device__ void pad_rounded(RoundedRows to, std::int64_t row, std::int64_t cols) {
   if (!to.data) return;
-  for (std::int64_t c = cols + threadIdx.x; c < to.stride; c += blockDim.x) to.data[row * to.stride + c] = 0;
+  for (std::int64_t c = cols + threadIdx.x; c < to.stride; c += blockDim.x) to.data[row * to.stride + to.place(c)] = 0;
 }
 
 // A block a row. Four passes of a row's columns stay in registers, so that their loads are under way together; rows
@@ -20,7 +22,7 @@ __device__ void pad_rounded(RoundedRows to, std::int64_t row, std::int64_t cols)
 constexpr int kNormThreads = 1024, kNormKept = 4;
 
 template <bool kMixture>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, 1)
     add_rms_norm_kernel(ConstRows added, Mixture mixture, Rows x, const float* weight, float eps, std::int64_t cols,
                         Rows out, RoundedRows rounded) {
   __shared__ float scratch[33];
@@ -36,33 +38,58 @@ __global__ void __launch_bounds__(kNormThreads)
   float* values = x.data + row * x.stride;
   const float* addend = added.data ? added.data + row * added.stride : nullptr;
   float kept[kNormKept], squares = 0;
-  if (kMixture) {  // what it makes is added
-    constexpr int kTogether = 8;
-    const float* weights_of_row = mixture.weights.data + row * mixture.weights.stride;
-    for (int c = threadIdx.x; c < n; c += kNormThreads) {
-      const float* y = mixture.y + row * mixture.chosen * mixture.y_stride + c;
-      float sum = 0;
-      for (int first = 0; first < mixture.chosen; first += kTogether) {
-        float part[kTogether], weight_of[kTogether];
-#pragma unroll
-        for (int j = 0; j < kTogether; ++j)
-          if (first + j < mixture.chosen) {
-            part[j] = y[(first + j) * mixture.y_stride];
-            weight_of[j] = weights_of_row[first + j];
-          }
-#pragma unroll
-        for (int j = 0; j < kTogether; ++j)
-          if (first + j < mixture.chosen) sum = fmaf(weight_of[j], part[j], sum);
-      }
-      if (mixture.shared.data) sum += mixture.shared.data[row * mixture.shared.stride + c];
-      mixture.out.data[row * mixture.out.stride + c] = sum;
-    }
-  }
 #pragma unroll
   for (int i = 0; i < kNormKept; ++i) {
     const int c = threadIdx.x + i * kNormThreads;
     kept[i] = c < n ? values[c] : 0.0f;
-    if (addend && c < n) kept[i] += addend[c];
+  }
+  if (kMixture) {  // what it makes is added
+    float sum[kNormKept] = {};
+    const auto add_experts = [&](auto columns, int c, float* sums) {
+      constexpr int kColumns = decltype(columns)::value, kTogether = 8;
+      const float* y = mixture.y + row * mixture.chosen * mixture.y_stride + c;
+      const float* weights_of_row = mixture.weights.data + row * mixture.weights.stride;
+      for (int first = 0; first < mixture.chosen; first += kTogether) {
+        float part[kColumns][kTogether], weight_of[kTogether];
+#pragma unroll
+        for (int j = 0; j < kTogether; ++j) {
+          const bool there = first + j < mixture.chosen;
+          weight_of[j] = there ? weights_of_row[first + j] : 0.0f;
+#pragma unroll
+          for (int i = 0; i < kColumns; ++i)
+            part[i][j] =
+                there && c + i * kNormThreads < n ? y[(first + j) * mixture.y_stride + i * kNormThreads] : 0.0f;
+        }
+#pragma unroll
+        for (int j = 0; j < kTogether; ++j)
+#pragma unroll
+          for (int i = 0; i < kColumns; ++i)
+            if (first + j < mixture.chosen) sums[i] = fmaf(weight_of[j], part[i][j], sums[i]);
+      }
+#pragma unroll
+      for (int i = 0; i < kColumns; ++i) {
+        const int at = c + i * kNormThreads;
+        if (at >= n) continue;
+        if (mixture.shared.data) sums[i] += mixture.shared.data[row * mixture.shared.stride + at];
+        mixture.out.data[row * mixture.out.stride + at] = sums[i];
+      }
+    };
+    constexpr int kAtOnce = 2;
+#pragma unroll
+    for (int i = 0; i < kNormKept; i += kAtOnce)
+      add_experts(std::integral_constant<int, kAtOnce>{}, threadIdx.x + i * kNormThreads, sum + i);
+#pragma unroll
+    for (int i = 0; i < kNormKept; ++i) kept[i] += sum[i];
+    for (int c = threadIdx.x + kNormKept * kNormThreads; c < n; c += kNormThreads) {
+      float one[1] = {};
+      add_experts(std::integral_constant<int, 1>{}, c, one);
+    }
+  } else if (addend) {
+#pragma unroll
+    for (int i = 0; i < kNormKept; ++i) {
+      const int c = threadIdx.x + i * kNormThreads;
+      if (c < n) kept[i] += addend[c];
+    }
   }
 #pragma unroll
   for (int i = 0; i < kNormKept; ++i) {

@@ -23,6 +23,11 @@ struct ConstRows {
 struct RoundedRows {
   std::uint16_t* data = nullptr;
   std::int64_t stride = 0;
+  bool interleaved = false;  // each tile's columns as packed.h says
+  /// Where column c lies in its row.
+  constexpr std::int64_t place(std::int64_t c) const {
+    return interleaved ? c / kTileCols * kTileCols + cuda::interleaved(static_cast<int>(c % kTileCols)) : c;
+  }
 };
 
 /// A token's experts to be summed where the sum is added: out = sum over j of weights[j] y[row chosen + j], + shared.
