@@ -247,7 +247,8 @@ void CudaBackend::linear_f32(ConstMatrix x, const Table& w, Matrix out) {
   if (!pending_.norm || !same(x, pending_.norm->out)) flush();  // a norm waits for nothing else
   changes(out);
   CHECK(x.cols == w.cols && out.cols == w.rows && x.rows == out.rows, "shapes of a linear layer");
-  Pending::Router& r = pending_.router.emplace();
+  pending_.router = Pending::Router();
+  Pending::Router& r = *pending_.router;
   r.x = x;
   r.logits = out;
   r.job.x = rows_of(x);
@@ -285,7 +286,8 @@ void CudaBackend::causal_conv1d_silu(const StagedBatch& batch, ConstMatrix x, co
                                      ConvState& state, Matrix out) {
   flush();
   changes(out);
-  Pending::Mamba& p = pending_.mamba.emplace();
+  pending_.mamba = Pending::Mamba();
+  Pending::Mamba& p = *pending_.mamba;
   p.convolved = out;
   p.step.x = rows_of(x);
   p.step.kernel = reinterpret_cast<const float*>(kernel.data.get());
@@ -486,7 +488,8 @@ void CudaBackend::launch_experts_up(ConstMatrix x, const Routing& routing, const
     expert_linear(to_, up, in, items, many, hidden);
   }
 
-  Pending::Down& d = pending_.down.emplace();
+  pending_.down = Pending::Down();
+  Pending::Down& d = *pending_.down;
   d.bank = down;
   d.x = {hidden.rounded, hidden.rounded_stride};
   d.items = items;
