@@ -77,7 +77,8 @@ INLINE F16 scale_of_block(const unsigned char* payload, std::int64_t k_blocks, s
 
 // Asks for a block's share of what comes next. Tiles with scales are two streams each: for them the bytes behind these
 // tiles in one ascending sweep, as the processor's own prefetching likes them. Else each tile's bytes some blocks
-// further on, or, past its end, those of the tile that takes its place.
+// further on, or, past its end, those of the tile that takes its place; to the second-level cache, because many streams
+// at a time leave the first too few places.
 template <class Format, int kTiles>
 INLINE void prefetch_tiles(const TileRange& w, const unsigned char* header, std::int64_t b) {
   if constexpr (Format::kScaled) {
@@ -92,7 +93,7 @@ INLINE void prefetch_tiles(const TileRange& w, const unsigned char* header, std:
     for (int i = 0; i < kTiles; ++i)
 #pragma GCC unroll 8
       for (int line = 0; line < Format::kBlockBytes / 64; ++line)
-        __builtin_prefetch(header + i * w.tile_bytes + ahead + line * 64);
+        __builtin_prefetch(header + i * w.tile_bytes + ahead + line * 64, 0, 2);
   }
 }
 
