@@ -5,24 +5,10 @@ import multiprocessing
 import threading
 import time
 
-from harness import CHAT, FRANCE, PATIENCE, Client, checked_error, claim, long_prompt, percentile, run, wait_until
+from harness import (CHAT, MIB, PATIENCE, Client, chat_with, checked_error, claim, long_prompt, percentile, refused,
+                     run, wait_until)
 
 POSTS = (CHAT, "/v1/completions", "/tokenize", "/detokenize", "/apply-template")
-MIB = 1 << 20
-
-
-def refused(server, body, status=400, path=CHAT, param=None):
-    """The error; its `param` begins with the wanted one."""
-    found, _, text = server.ask("POST", path, body)
-    error = checked_error(found, text, status)
-    assert param is None or (error["param"] or "").startswith(param), (param, text)
-    return error
-
-
-def chat_with(**fields):
-    return {**FRANCE, "max_tokens": 1, **fields}
-
-
 class HealthWatch:
     """Asks /health all the time meanwhile and keeps how long each answer took."""
 

@@ -9,13 +9,8 @@ import subprocess
 import tempfile
 import time
 
-from harness import (CHAT, FRANCE, MODEL, PATIENCE, STRATA, Server, checked_error, claim, events, long_answer, long_prompt, run,
+from harness import (CHAT, FRANCE, MODEL, PATIENCE, STRATA, Server, checked_error, claim, end_of, events, long_answer, long_prompt, run,
                      together, wait_until)
-
-
-def end_of(*arguments, timeout=60):
-    """What a server that doesn't start says."""
-    return subprocess.run([STRATA, "serve", *arguments], capture_output=True, text=True, timeout=timeout)
 
 
 def signal_after(server, sig=signal.SIGTERM):

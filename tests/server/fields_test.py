@@ -1,21 +1,6 @@
 #!/usr/bin/env python3
 """Fields of requests: wrong types, shapes and numbers are refused by name, and nothing gets past its cap."""
-from harness import CHAT, FRANCE, checked_error, claim, run
-
-MIB = 1 << 20
-
-
-def refused(server, body, status=400, path=CHAT, param=None):
-    """The error; its `param` begins with the wanted one."""
-    found, _, text = server.ask("POST", path, body)
-    error = checked_error(found, text, status)
-    assert param is None or (error["param"] or "").startswith(param), (param, text)
-    return error
-
-
-def chat_with(**fields):
-    return {**FRANCE, "max_tokens": 1, **fields}
-
+from harness import CHAT, MIB, chat_with, checked_error, claim, refused, run
 
 @claim
 def F11_fields_of_the_wrong_type_are_refused_by_name(server):

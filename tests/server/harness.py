@@ -22,6 +22,7 @@ STRATA, MODEL = sys.argv[1:3]
 PATIENCE = float(os.environ.get("STRATA_TEST_PATIENCE", "5"))
 FRANCE = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "seed": 7}
 CHAT = "/v1/chat/completions"
+MIB = 1 << 20
 
 
 class Server:
@@ -235,6 +236,23 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds * PATIENCE} s: {what}")
         time.sleep(0.002)
+
+
+def refused(server, body, status=400, path=CHAT, param=None):
+    """The error; its `param` begins with the wanted one."""
+    found, _, text = server.ask("POST", path, body)
+    error = checked_error(found, text, status)
+    assert param is None or (error["param"] or "").startswith(param), (param, text)
+    return error
+
+
+def chat_with(**fields):
+    return {**FRANCE, "max_tokens": 1, **fields}
+
+
+def end_of(*arguments, timeout=60):
+    """What a server that doesn't start says."""
+    return subprocess.run([STRATA, "serve", *arguments], capture_output=True, text=True, timeout=timeout)
 
 
 def together(*calls):

@@ -3,16 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 
-from harness import CHAT, MODEL, PATIENCE, STRATA, Server, checked_error, claim, run
-
-
-def end_of(*arguments, timeout=60):
-    """What a server that doesn't start says."""
-    return subprocess.run([STRATA, "serve", *arguments], capture_output=True, text=True, timeout=timeout)
+from harness import CHAT, MODEL, PATIENCE, Server, checked_error, claim, end_of, run
 
 
 @claim
