@@ -105,6 +105,7 @@ def F23_without_descriptors_it_says_so_and_lives_on():
         wait_until(lambda: server.metric("http_connections") == 1, 5, "all are closed")
         assert server.metric("http_connections_turned_away_total") >= 100
         assert json.loads(server.chat())["choices"][0]["message"]["content"] == "The capital of France is Paris."
+        assert sum("turned away" in line for line in server.log) == 1, server.log
         assert len(server.log) < 30, "it is said once, not each time"
 
 

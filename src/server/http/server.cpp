@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,7 +107,11 @@ void Server::accepted(int socket) {
 }
 
 void Server::turn_away(int socket) {
-  turned_away_.fetch_add(1, std::memory_order_relaxed);
+  if (turned_away_.fetch_add(1, std::memory_order_relaxed) == 0)  // said once; the metric counts them all
+    spdlog::warn(
+        "a client was turned away: {} connections are open, at most {} may be, or no descriptor was free; see "
+        "--max-connections and ulimit -n",
+        connections(), limits_.max_connections);
   Response response =
       service_.refused({503, "too_many_connections", "too many connections are open; try again later"}, nullptr);
   response.fields.emplace_back("retry-after", "1");
