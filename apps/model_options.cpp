@@ -22,6 +22,7 @@ void add_device_options(CLI::App& command, DeviceOptions& options) {
   command.add_option("-t,--threads", options.backend.threads, "Threads; 0: all that this process may run on")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  command.add_flag("--pin", options.backend.pin, "Keep each thread of the cpu backend on a core of its own");
   command.add_option("--isa", options.backend.isa, "Instruction set of the cpu backend; none: the best that is there")
       ->check(CLI::IsMember(cpu_isas()));
   command

@@ -21,7 +21,7 @@ struct DeviceOptions {
   std::string kv_cache = "auto";
 };
 
-/// --backend --numerics --threads --isa --kv-cache.
+/// --backend --numerics --threads --pin --isa --kv-cache.
 void add_device_options(CLI::App& command, DeviceOptions& options);
 
 /// The backend that `options` ask for in words: its description, its numerics, and why it was chosen.

@@ -44,6 +44,7 @@ answers "$paris" "$question
 " run "$model"
 answers "$paris" '' run "$model" "$question" --backend reference
 answers "$paris" '' run "$model" "$question" --chunk 3 --threads 1 --isa portable --ctx 128
+answers "$paris" '' run "$model" "$question" --pin --threads 3
 answers "$paris" '' run "$model" "$question" --thinking off
 grep -q '<think>' "$work/stderr" && fail '--thinking off: there was thinking'
 answers 'The capital of France' '' run "$model" "$question" --stop ' is' --stop nothing
@@ -84,6 +85,16 @@ sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 10000000
 expect 4 'the largest context that fits is --ctx' '' run "$work/long" --ctx 1000000000000 hello
 expect 0 'keys and values' '' plan "$model" --ctx 1000 --kv-cache fp8
 expect 0 'exact numerics (auto: ' '' plan "$model"
+if [[ $("$strata" plan "$model" 2>&1) != *'(auto: there is a usable GPU)'* ]]; then
+  # No GPU, or a build without CUDA: auto computes on the CPU, and who asks for CUDA hears why not.
+  expect 0 ' threads, exact numerics (auto: ' '' plan "$model"
+  answers "$paris" '' run "$model" "$question" --backend auto
+  for command in run plan validate bench; do
+    output=$("$strata" $command "$model" --backend cuda 2>&1 >/dev/null <<<hello)
+    [ $? = 5 ] && [ "$(wc -l <<<"$output")" = 1 ] && [[ "$output" == 'strata: '* ]] ||
+      fail "$command --backend cuda: expected exit 5 and one sentence, found \"$output\""
+  done
+fi
 expect 0 'threads, exact numerics' '' plan "$model" --backend cpu --numerics exact
 expect 2 'the cpu backend is exact only; leave out --numerics fast' '' plan "$model" --backend cpu --numerics fast
 expect 2 'the reference backend is exact only' '' run "$model" --backend reference --numerics fast hello

@@ -1,12 +1,11 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
 #include <string>
 
 #include "base/error.h"
+#include "base/processors.h"
 
 namespace strata {
 namespace {
@@ -36,9 +35,11 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads, bool pinned) : pinned_(pinned) {
   if (threads < 1 || threads > 1024)
     throw Error(ErrorCode::usage, "--threads: expected 1 to 1024, found " + std::to_string(threads));
+  if (pinned && processors().empty())
+    throw Error(ErrorCode::usage, "--pin: this system doesn't say which processors there are");
   runs_ = std::vector<Run>(static_cast<std::size_t>(threads));
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
@@ -91,7 +92,19 @@ void ThreadPool::drain(int worker) {
   }
 }
 
+void ThreadPool::pin(int worker) const {
+  if (pinned_) pin_to_processor(processors()[static_cast<std::size_t>(worker) % processors().size()]);
+}
+
+void ThreadPool::pin_caller() const {
+  static thread_local const ThreadPool* of = nullptr;  // that this thread was pinned for
+  if (of == this) return;
+  of = this;
+  pin(0);
+}
+
 void ThreadPool::work(int worker) {
+  pin(worker);
   std::uint64_t seen = 0;
   const auto news = [&](std::uint64_t state) {
     return (state & kStop) != 0 || (is_open(state) && round_of(state) != seen);
@@ -123,10 +136,8 @@ void ThreadPool::work(int worker) {
 }
 
 int available_threads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return static_cast<int>(std::thread::hardware_concurrency());
-  return CPU_COUNT(&set);
+  return processors().empty() ? static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))
+                              : static_cast<int>(processors().size());
 }
 
 }  // namespace strata

@@ -35,13 +35,20 @@ class FunctionRef<R(Args...)> {
 /// sleep. Nobody waits for a worker that has not begun: on a busy machine the others do its part.
 class ThreadPool {
  public:
-  /// Throws Error{usage} unless 1 <= threads <= 1024.
-  explicit ThreadPool(int threads);
+  /// `pinned`: each worker runs on a processor of its own (of processors(), from the second on; pin_caller() is for the
+  /// first), those of a core after all cores have one. Throws Error{usage} unless 1 <= threads <= 1024, and where
+  /// threads can't be pinned.
+  explicit ThreadPool(int threads, bool pinned = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
+  bool pinned() const { return pinned_; }
+
+  /// Pins the calling thread, which calls `run` from now on, to the first processor, if the pool is pinned. Cheap when
+  /// called again. Threads that it starts afterwards inherit its processor.
+  void pin_caller() const;
 
   /// Calls body(item, worker) once for every item in [0, count), 0 <= worker < size(), and returns when all are done.
   /// The caller does up to `alone` items by itself: as many as take less time than to share them (a microsecond).
@@ -55,9 +62,11 @@ class ThreadPool {
     std::int64_t end = 0;
   };
 
+  void pin(int worker) const;
   void work(int worker);
   void drain(int worker);
 
+  const bool pinned_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -68,7 +77,7 @@ class ThreadPool {
   std::exception_ptr failure_;
 };
 
-/// Threads that this process may run on (its affinity mask).
+/// Threads that this process may run on: as many as processors().
 int available_threads();
 
 }  // namespace strata

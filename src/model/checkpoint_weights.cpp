@@ -1,8 +1,10 @@
 #include "model/checkpoint_weights.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 
@@ -49,9 +51,10 @@ std::string canonical_name(std::string_view name) {
 }
 
 CheckpointWeights::CheckpointWeights(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
+  places_.reserve(checkpoint.tensors().size());
   for (const TensorEntry& entry : checkpoint.tensors()) {
-    const auto [at, added] = entries_.emplace(canonical_name(entry.name), &entry);
-    if (!added) fail(entry, "is the same weight as " + at->second->name + "; one of the two has to go");
+    const auto [at, added] = places_.try_emplace(canonical_name(entry.name), Place{&entry});
+    if (!added) fail(entry, "is the same weight as " + at->second.entry->name + "; one of the two has to go");
   }
 }
 
@@ -62,10 +65,10 @@ void CheckpointWeights::fail(const TensorEntry& entry, const std::string& messag
 }
 
 const TensorEntry* CheckpointWeights::take(const std::string& name) {
-  const auto at = entries_.find(name);
-  if (at == entries_.end()) return nullptr;
-  CHECK(used_.insert(at->second).second, "a binding asks for every tensor once");
-  return at->second;
+  const auto at = places_.find(name);
+  if (at == places_.end()) return nullptr;
+  CHECK(!std::exchange(at->second.used, true), "a binding asks for every tensor once");
+  return at->second.entry;
 }
 
 const TensorEntry& CheckpointWeights::need(const std::string& name, std::string_view why) {
@@ -77,12 +80,32 @@ const TensorEntry& CheckpointWeights::need(const std::string& name, std::string_
   return *entry;
 }
 
-float CheckpointWeights::positive_scalar(const TensorEntry& entry) const {
+float CheckpointWeights::read_scalar(const TensorEntry& entry) {
+  constexpr std::int64_t kWindow = 16384;
+  float value = 0;
+  const auto size = static_cast<std::int64_t>(sizeof value);
+  const File* file = entry.bytes.file();
+  const std::int64_t at = entry.bytes.offset();
+  if (!file) {
+    entry.bytes.read(0, std::as_writable_bytes(std::span(&value, 1)));
+    return value;
+  }
+  if (file != window_file_ || at < window_begin_ || at + size > window_begin_ + std::ssize(window_)) {
+    window_file_ = nullptr;  // should reading fail
+    window_begin_ = at / kWindow * kWindow;
+    window_.resize(static_cast<std::size_t>(std::min(kWindow + size, file->size() - window_begin_)));
+    file->read(window_begin_, window_);
+    window_file_ = file;
+  }
+  std::memcpy(&value, window_.data() + (at - window_begin_), sizeof value);
+  return value;
+}
+
+float CheckpointWeights::positive_scalar(const TensorEntry& entry) {
   if (entry.type != StoredType::F32 || entry.elements() != 1) {
     fail(entry, "should be one F32 scale, but is " + entry.description());
   }
-  float value = 0;
-  entry.bytes.read(0, std::as_writable_bytes(std::span(&value, 1)));
+  const float value = read_scalar(entry);
   if (!(value > 0) || !std::isfinite(value)) {
     fail(entry, "should be a finite scale above 0, but is " + std::to_string(value));
   }
@@ -184,9 +207,14 @@ std::vector<float> CheckpointWeights::floats(const std::string& name, const std:
   if (entry.type == StoredType::F32) {
     entry.bytes.read(0, std::as_writable_bytes(std::span(values)));
   } else {
-    std::vector<bf16> stored(values.size());
-    entry.bytes.read(0, std::as_writable_bytes(std::span(stored)));
-    std::transform(stored.begin(), stored.end(), values.begin(), [](bf16 v) { return static_cast<float>(v); });
+    // Piece by piece: a second vector of a router's size would cost as many page faults as the first.
+    std::array<bf16, 8192> piece;
+    for (std::size_t at = 0; at < values.size(); at += piece.size()) {
+      const auto stored = std::span(piece).first(std::min(piece.size(), values.size() - at));
+      entry.bytes.read(static_cast<std::int64_t>(at * sizeof(bf16)), std::as_writable_bytes(stored));
+      std::transform(stored.begin(), stored.end(), values.begin() + static_cast<std::ptrdiff_t>(at),
+                     [](bf16 v) { return static_cast<float>(v); });
+    }
   }
   return values;
 }
@@ -208,8 +236,8 @@ void CheckpointWeights::check_declaration(const std::string& name, const LinearW
 std::vector<const TensorEntry*> CheckpointWeights::unused(const std::vector<std::string>& ignored) const {
   std::vector<const TensorEntry*> result;
   for (const TensorEntry& entry : checkpoint_.tensors()) {
-    if (used_.contains(&entry)) continue;
     const std::string name = canonical_name(entry.name);
+    if (places_.at(name).used) continue;
     if (std::none_of(ignored.begin(), ignored.end(), [&](const auto& prefix) { return name.starts_with(prefix); }))
       result.push_back(&entry);
   }

@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
@@ -45,7 +44,8 @@ class CheckpointWeights {
  private:
   const TensorEntry* take(const std::string& name);
   const TensorEntry& need(const std::string& name, std::string_view why);
-  float positive_scalar(const TensorEntry& entry) const;
+  float positive_scalar(const TensorEntry& entry);
+  float read_scalar(const TensorEntry& entry);
   LinearWeight fp8(const std::string& name, const TensorEntry& weight, std::int64_t out, std::int64_t in);
   LinearWeight nvfp4(const std::string& name, const TensorEntry& weight, bool inverse_scale, std::int64_t out,
                      std::int64_t in);
@@ -53,9 +53,17 @@ class CheckpointWeights {
   [[noreturn]] void fail(const TensorEntry& entry, const std::string& message) const;
 
   const Checkpoint& checkpoint_;
-  std::unordered_map<std::string, const TensorEntry*> entries_;  // by canonical name
-  std::unordered_set<const TensorEntry*> used_;
+  struct Place {
+    const TensorEntry* entry;
+    bool used = false;
+  };
+  std::unordered_map<std::string, Place> places_;  // by canonical name
   std::vector<std::string> contradictions_;
+  // What was last read of a file for a scalar: published files keep thousands of scales side by side, and a call for
+  // each would take a tenth of the time of loading.
+  const File* window_file_ = nullptr;
+  std::int64_t window_begin_ = 0;
+  std::vector<std::byte> window_;
 };
 
 }  // namespace strata

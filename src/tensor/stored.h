@@ -37,6 +37,8 @@ class StoredBytes {
     return part;
   }
   const File* file() const { return file_.get(); }
+  /// Where they begin in the file.
+  std::int64_t offset() const { return at_; }
 
   /// Fills `out` from byte `at` of the tensor; thread-safe. Throws Error{bad_model} if the file got shorter.
   void read(std::int64_t at, std::span<std::byte> out) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -78,21 +79,28 @@ void check_room(fs::path folder, std::int64_t bytes) {
                                         " free; make room or choose another OUT_DIR");
 }
 
-/// The tensors of each shard, in order; a shard has at least one.
-std::vector<std::span<const SyntheticTensor>> split(std::span<const SyntheticTensor> tensors,
-                                                    std::int64_t shard_bytes) {
+/// The tensors of each shard: consecutive ones, at least one, and within the shard as the safetensors library writes
+/// them, larger types first, then by name, so that loading finds what it finds in published files.
+std::vector<std::span<const SyntheticTensor>> split(std::span<SyntheticTensor> tensors, std::int64_t shard_bytes) {
   std::vector<std::span<const SyntheticTensor>> shards;
+  const auto add = [&](std::span<SyntheticTensor> shard) {
+    std::sort(shard.begin(), shard.end(), [](const SyntheticTensor& a, const SyntheticTensor& b) {
+      return std::pair(b.tensor.type, std::string_view(a.tensor.name)) <
+             std::pair(a.tensor.type, std::string_view(b.tensor.name));
+    });
+    shards.push_back(shard);
+  };
   std::size_t first = 0;
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (i > first && bytes + tensors[i].bytes() > shard_bytes) {
-      shards.push_back(tensors.subspan(first, i - first));
+      add(tensors.subspan(first, i - first));
       first = i;
       bytes = 0;
     }
     bytes += tensors[i].bytes();
   }
-  shards.push_back(tensors.subspan(first));
+  add(tensors.subspan(first));
   return shards;
 }
 
@@ -198,8 +206,7 @@ SyntheticSummary write_synthetic_checkpoint(const fs::path& config_dir, const fs
   const fs::path config_path = config_dir / "config.json";
   const Json config = read_json(config_path);
   if (!config.is_object()) throw Error(ErrorCode::bad_model, config_path.string() + ": expected a JSON object");
-  const auto tensors =
-      synthetic_tensors(config, read_declaration(config_dir, config), config_path.string(), options.seed);
+  auto tensors = synthetic_tensors(config, read_declaration(config_dir, config), config_path.string(), options.seed);
   SyntheticSummary summary{.tensors = std::ssize(tensors)};
   for (const SyntheticTensor& t : tensors) summary.bytes += t.bytes();
 

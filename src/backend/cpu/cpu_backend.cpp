@@ -8,15 +8,18 @@
 
 namespace strata {
 
-CpuBackend::CpuBackend(int threads, Isa isa)
-    : pool_(threads == 0 ? available_threads() : threads), isa_(isa), kernels_(kernels_of(isa)) {}
+CpuBackend::CpuBackend(int threads, Isa isa, bool pinned)
+    : pool_(threads == 0 ? available_threads() : threads, pinned), isa_(isa), kernels_(kernels_of(isa)) {}
 
 std::string CpuBackend::description() const {
   return "cpu " + std::string(name_of(isa_)) + ", " + std::to_string(pool_.size()) +
-         (pool_.size() == 1 ? " thread" : " threads");
+         (pool_.size() == 1 ? " thread" : " threads") + (pool_.pinned() ? " pinned" : "");
 }
 
-Buffer CpuBackend::allocate(std::int64_t bytes) { return allocate_host(bytes); }
+Buffer CpuBackend::allocate(std::int64_t bytes) {
+  const bool shares_pages = bytes >= kMappedBytes && bytes < kHugePageBytes;
+  return shares_pages ? arena_.take(bytes) : allocate_host(bytes);
+}
 void CpuBackend::upload(std::span<const std::byte> host, std::byte* to) {
   if (!host.empty()) std::memcpy(to, host.data(), host.size());
 }
@@ -30,9 +33,7 @@ void CpuBackend::zero(std::byte* at, std::int64_t bytes) {
   if (bytes > 0) std::memset(at, 0, static_cast<std::size_t>(bytes));
 }
 
-std::unique_ptr<Linear> CpuBackend::load_linear(std::span<const LinearWeight> experts) {
-  return pack_linear(experts, kernels_, pool_);
-}
+std::unique_ptr<Linear> CpuBackend::load_linear(std::span<const LinearWeight> experts) { return packer_.pack(experts); }
 std::int64_t CpuBackend::packed_bytes(std::span<const LinearWeight> experts) const { return packed_size(experts); }
 
 std::int64_t CpuBackend::scratch_bytes(const WorkLimits& limits) const {
@@ -43,6 +44,11 @@ void CpuBackend::reserve(const WorkLimits& limits) {
   scratch_memory_ = nullptr;
   scratch_memory_ = allocate_host(scratch_bytes(limits));
   scratch_ = lay_out_scratch(limits, pool_.size(), kernels_.activation_bytes, scratch_memory_.get());
+}
+
+StagedBatch CpuBackend::stage(const Batch& batch) {
+  pool_.pin_caller();  // here, not when weights are loaded: the loading thread may start others
+  return {batch, nullptr};
 }
 
 const PackedLinear& CpuBackend::packed(const Linear& linear) const {

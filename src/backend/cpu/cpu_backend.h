@@ -14,8 +14,9 @@ namespace strata {
 /// An op may be called only after `reserve`, within its limits; several calls of `reserve` may follow each other.
 class CpuBackend final : public Backend {
  public:
-  /// threads 0: as many as this process may run on. Throws Error{no_device} if this machine lacks `isa`.
-  explicit CpuBackend(int threads = 0, Isa isa = best_isa());
+  /// threads 0: as many as this process may run on. `pinned`: one per core, the thread that steps among them. Throws
+  /// Error{no_device} if this machine lacks `isa`.
+  explicit CpuBackend(int threads = 0, Isa isa = best_isa(), bool pinned = false);
 
   std::string_view name() const override { return "cpu"; }
   std::string description() const override;
@@ -31,7 +32,7 @@ class CpuBackend final : public Backend {
 
   std::int64_t scratch_bytes(const WorkLimits& limits) const override;
   void reserve(const WorkLimits& limits) override;
-  StagedBatch stage(const Batch& batch) override { return {batch, nullptr}; }
+  StagedBatch stage(const Batch& batch) override;
 
   void embed(const StagedBatch& batch, const Linear& table, Matrix out) override;
   void rms_norm(ConstMatrix x, const Vector& weight, float eps, Matrix out) override;
@@ -68,6 +69,8 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   const Isa isa_;
   const KernelTable& kernels_;
+  HostArena arena_;  // of what is smaller than a huge page, and of packed weights
+  WeightPacker packer_{kernels_, pool_, arena_};
   Scratch scratch_;
   Buffer scratch_memory_;
 };

@@ -12,7 +12,7 @@
 namespace strata {
 namespace {
 
-constexpr std::int64_t kBytes = std::int64_t{1} << 29;
+constexpr std::int64_t kBytes = std::int64_t{1} << 28;
 constexpr std::int64_t kPieces = 64;  // that the threads take turns with, as the ops do
 constexpr std::int64_t kPiece = kBytes / kPieces;
 constexpr std::int64_t kMultiplyAdds = 1 << 14;  // vectors in each chain
@@ -121,15 +121,17 @@ double shortest(Body body) {
 
 }  // namespace
 
-MachineMeter::MachineMeter(int threads, Isa isa) : pool_(threads), isa_(isa), memory_(allocate_host(kBytes)) {
-  pool_.run(kPieces, [&](std::int64_t i, int) { std::memset(memory_.get() + i * kPiece, 1, kPiece); });
-}
+MachineMeter::MachineMeter(int threads, Isa isa) : pool_(threads), isa_(isa) {}
 
 MachineRates MachineMeter::measure() {
   MachineRates rates;
-  rates.read_bytes = static_cast<double>(kBytes) / shortest([&] {
-                       pool_.run(kPieces, [&](std::int64_t i, int) { read(memory_.get() + i * kPiece, kPiece); });
-                     });
+  {
+    const Buffer memory = allocate_host(kBytes);
+    pool_.run(kPieces, [&](std::int64_t i, int) { std::memset(memory.get() + i * kPiece, 1, kPiece); });
+    rates.read_bytes = static_cast<double>(kBytes) / shortest([&] {
+                         pool_.run(kPieces, [&](std::int64_t i, int) { read(memory.get() + i * kPiece, kPiece); });
+                       });
+  }
   double operations = 0;  // of one piece
   const double seconds = shortest([&] {
     pool_.run(kPieces, [&](std::int64_t i, int) {

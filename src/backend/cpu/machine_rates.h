@@ -16,17 +16,15 @@ struct MachineRates {
 /// a machine's neighbours come and go.
 class MachineMeter {
  public:
-  /// Takes half a GiB to read. Throws Error{out_of_memory}.
   MachineMeter(int threads, Isa isa);
   /// The best of several runs, in some 0.2 seconds: reading the memory in huge pages (four chains of exclusive ors a
   /// thread), and independent chains of multiply-adds in registers (dot products of bf16 pairs for avx512bf16, of
-  /// float32 for the others).
+  /// float32 for the others). Takes 256 MiB meanwhile; throws Error{out_of_memory}.
   MachineRates measure();
 
  private:
   ThreadPool pool_;
   Isa isa_;
-  Buffer memory_;
 };
 
 }  // namespace strata

@@ -14,10 +14,10 @@
 namespace strata {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr auto kHugePage = static_cast<std::size_t>(kHugePageBytes);
 constexpr std::align_val_t kAlignment{256};
-// From this size on memory is mapped: the kernel's zeros come page by page, from the thread that first writes there.
-constexpr std::size_t kMapped = std::size_t{128} << 10;
+// Of an arena. What is never written costs address space only.
+constexpr std::int64_t kBlock = std::int64_t{64} << 20;
 
 [[noreturn]] void fail(std::int64_t bytes) {
   throw Error(ErrorCode::out_of_memory, "this machine has no " + std::to_string(bytes) + " bytes (" +
@@ -30,7 +30,7 @@ constexpr std::size_t kMapped = std::size_t{128} << 10;
 Buffer allocate_host(std::int64_t bytes) {
   CHECK(bytes >= 0, "a negative size");
   const auto size = static_cast<std::size_t>(bytes);
-  if (size < kMapped) {
+  if (bytes < kMappedBytes) {
     void* memory = ::operator new(size == 0 ? 1 : size, kAlignment, std::nothrow);
     if (!memory) fail(bytes);
     std::memset(memory, 0, size);
@@ -45,6 +45,20 @@ Buffer allocate_host(std::int64_t bytes) {
   auto* start = reinterpret_cast<std::byte*>((address + kHugePage - 1) / kHugePage * kHugePage);
   ::madvise(start, huge, MADV_HUGEPAGE);
   return Buffer(start, [memory, mapped](std::byte*) { ::munmap(memory, mapped); });
+}
+
+Buffer HostArena::take(std::int64_t bytes) {
+  CHECK(bytes >= 0, "a negative size");
+  const std::int64_t size = (bytes + 255) / 256 * 256;
+  if (size > size_ - used_) {
+    block_ = nullptr;
+    size_ = std::max((size + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes, kBlock);
+    block_ = allocate_host(size_);
+    used_ = 0;
+  }
+  const Buffer part(block_, block_.get() + used_);
+  used_ += size;
+  return part;
 }
 
 }  // namespace strata

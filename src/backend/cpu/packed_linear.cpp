@@ -7,15 +7,15 @@
 #include <memory>
 #include <string>
 
-#include "backend/cpu/memory.h"
 #include "base/error.h"
 
 namespace strata {
 namespace {
 
-// What a thread reads at a time: fits the second-level cache beside the tiles made of it, lets threads end together,
-// and stays below what malloc maps afresh, page fault by page fault, for every call.
-constexpr std::int64_t kStagingBytes = std::int64_t{96} << 10;
+// What a thread reads at a time: fits the second-level cache beside the tiles made of it.
+constexpr std::int64_t kStagingBytes = std::int64_t{320} << 10;
+// Parts of a weight for each thread at the least, so that they end together.
+constexpr std::int64_t kPartsPerThread = 4;
 
 PackedFormat packed_format(const LinearWeight& w) {
   if (std::holds_alternative<Nvfp4Weight>(w)) return PackedFormat::nvfp4;
@@ -74,27 +74,6 @@ void pack_bytes(const KernelTable& kernels, const std::byte* in, std::int64_t ro
     for (std::int64_t r = 0; r < rows; ++r) out[c * kTileRows + r] = in[r * row_bytes + c];
 }
 
-/// Memory that grows and is never zeroed.
-class StagingBuffer {
- public:
-  std::span<std::byte> take(std::int64_t bytes) {
-    if (bytes > size_) {
-      memory_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(bytes));
-      size_ = bytes;
-    }
-    return {memory_.get(), static_cast<std::size_t>(bytes)};
-  }
-
- private:
-  std::unique_ptr<std::byte[]> memory_;
-  std::int64_t size_ = 0;
-};
-
-// What is staged of a block of rows: values or codes, and NVFP4's block scales.
-struct StagedRows {
-  StagingBuffer values, scales;
-};
-
 void write_row_scales(const KernelTable& kernels, const PackedWeight& w, const std::byte* e4m3, std::int64_t row_bytes,
                       std::int64_t rows, std::byte* tile) {
   float scales[kTileRows] = {};
@@ -104,40 +83,6 @@ void write_row_scales(const KernelTable& kernels, const PackedWeight& w, const s
       scales[r] = std::numeric_limits<float>::quiet_NaN();
   }
   std::memcpy(tile, scales, sizeof scales);
-}
-
-void pack_rows(const KernelTable& kernels, const LinearWeight& source, const PackedWeight& w, std::int64_t first_tile,
-               std::int64_t tiles, StagedRows& staged) {
-  const auto* nvfp4 = std::get_if<Nvfp4Weight>(&source);
-  const StoredMatrix& values = nvfp4                                       ? nvfp4->codes
-                               : std::holds_alternative<Fp8Weight>(source) ? std::get<Fp8Weight>(source).values
-                                                                           : std::get<DenseWeight>(source).values;
-  const std::int64_t first = first_tile * kTileRows, count = std::min(tiles * kTileRows, values.rows - first);
-  const std::span<std::byte> staged_values = staged.values.take(count * values.row_bytes());
-  values.read_rows(first, count, staged_values);
-  std::span<std::byte> staged_scales;
-  if (nvfp4) {
-    staged_scales = staged.scales.take(count * nvfp4->scales.row_bytes());
-    nvfp4->scales.read_rows(first, count, staged_scales);
-  }
-  for (std::int64_t t = 0; t < tiles; ++t) {
-    std::byte* tile = w.tiles + (first_tile + t) * w.tile_bytes;
-    const std::int64_t rows = std::min(kTileRows, count - t * kTileRows), row_bytes = values.row_bytes();
-    const std::byte* in = staged_values.data() + t * kTileRows * row_bytes;
-    const std::byte* e4m3 = w.format == PackedFormat::fp8 ? in : nullptr;
-    std::int64_t e4m3_bytes = row_bytes;
-    if (w.format == PackedFormat::fp8)
-      pack_bytes(kernels, in, row_bytes, rows, tile + kTileHeader);
-    else
-      pack_words(kernels, in, row_bytes, rows, tile + kTileHeader);
-    if (nvfp4) {
-      kernels.part_even_from_odd(reinterpret_cast<std::uint32_t*>(tile + kTileHeader), w.k_blocks * 2 * kTileRows);
-      e4m3_bytes = nvfp4->scales.row_bytes();
-      e4m3 = staged_scales.data() + t * kTileRows * e4m3_bytes;
-      pack_bytes(kernels, e4m3, e4m3_bytes, rows, tile + kTileHeader + w.k_blocks * 128);
-    }
-    write_row_scales(kernels, w, e4m3, e4m3_bytes, rows, tile);
-  }
 }
 
 float scale_of(const LinearWeight& w) {
@@ -159,11 +104,55 @@ std::int64_t packed_size(std::span<const LinearWeight> experts) {
   return bytes;
 }
 
-std::unique_ptr<PackedLinear> pack_linear(std::span<const LinearWeight> experts, const KernelTable& kernels,
-                                          ThreadPool& pool) {
+std::span<std::byte> StagingBuffer::take(std::int64_t bytes) {
+  if (bytes > size_) {
+    memory_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(bytes));
+    size_ = bytes;
+  }
+  return {memory_.get(), static_cast<std::size_t>(bytes)};
+}
+
+WeightPacker::WeightPacker(const KernelTable& kernels, ThreadPool& pool, HostArena& arena)
+    : kernels_(kernels), pool_(pool), arena_(arena), staged_(static_cast<std::size_t>(pool.size())) {}
+
+void WeightPacker::pack_rows(const LinearWeight& source, const PackedWeight& w, std::int64_t first_tile,
+                             std::int64_t tiles, StagedRows& staged) const {
+  const auto* nvfp4 = std::get_if<Nvfp4Weight>(&source);
+  const StoredMatrix& values = nvfp4                                       ? nvfp4->codes
+                               : std::holds_alternative<Fp8Weight>(source) ? std::get<Fp8Weight>(source).values
+                                                                           : std::get<DenseWeight>(source).values;
+  const std::int64_t first = first_tile * kTileRows, count = std::min(tiles * kTileRows, values.rows - first);
+  const std::span<std::byte> staged_values = staged.values.take(count * values.row_bytes());
+  values.read_rows(first, count, staged_values);
+  std::span<std::byte> staged_scales;
+  if (nvfp4) {
+    staged_scales = staged.scales.take(count * nvfp4->scales.row_bytes());
+    nvfp4->scales.read_rows(first, count, staged_scales);
+  }
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    std::byte* tile = w.tiles + (first_tile + t) * w.tile_bytes;
+    const std::int64_t rows = std::min(kTileRows, count - t * kTileRows), row_bytes = values.row_bytes();
+    const std::byte* in = staged_values.data() + t * kTileRows * row_bytes;
+    const std::byte* e4m3 = w.format == PackedFormat::fp8 ? in : nullptr;
+    std::int64_t e4m3_bytes = row_bytes;
+    if (w.format == PackedFormat::fp8)
+      pack_bytes(kernels_, in, row_bytes, rows, tile + kTileHeader);
+    else
+      pack_words(kernels_, in, row_bytes, rows, tile + kTileHeader);
+    if (nvfp4) {
+      kernels_.part_even_from_odd(reinterpret_cast<std::uint32_t*>(tile + kTileHeader), w.k_blocks * 2 * kTileRows);
+      e4m3_bytes = nvfp4->scales.row_bytes();
+      e4m3 = staged_scales.data() + t * kTileRows * e4m3_bytes;
+      pack_bytes(kernels_, e4m3, e4m3_bytes, rows, tile + kTileHeader + w.k_blocks * 128);
+    }
+    write_row_scales(kernels_, w, e4m3, e4m3_bytes, rows, tile);
+  }
+}
+
+std::unique_ptr<PackedLinear> WeightPacker::pack(std::span<const LinearWeight> experts) {
   auto linear = std::make_unique<PackedLinear>();
   linear->packed_bytes = packed_size(experts);
-  linear->data = allocate_host(linear->packed_bytes);
+  linear->data = arena_.take(linear->packed_bytes);
   linear->in_features = in_features(experts[0]);
   linear->out_features = out_features(experts[0]);
   linear->experts = static_cast<std::int64_t>(experts.size());
@@ -178,13 +167,14 @@ std::unique_ptr<PackedLinear> pack_linear(std::span<const LinearWeight> experts,
     widest_row = std::max(widest_row, stored_bytes(w) / out_features(w));
   }
   const std::int64_t tiles = linear->tiles();
-  const std::int64_t step = std::clamp<std::int64_t>(kStagingBytes / (kTileRows * widest_row), 1, tiles);
+  const std::int64_t most = std::max<std::int64_t>(tiles * linear->experts / (kPartsPerThread * pool_.size()), 1);
+  const std::int64_t step =
+      std::clamp<std::int64_t>(kStagingBytes / (kTileRows * widest_row), 1, std::min(tiles, most));
   const std::int64_t steps = (tiles + step - 1) / step;
-  std::vector<StagedRows> staged(static_cast<std::size_t>(pool.size()));
-  pool.run(linear->experts * steps, [&](std::int64_t item, int worker) {
+  pool_.run(linear->experts * steps, [&](std::int64_t item, int worker) {
     const std::int64_t e = item / steps, first = item % steps * step;
-    pack_rows(kernels, experts[static_cast<std::size_t>(e)], linear->weights[static_cast<std::size_t>(e)], first,
-              std::min(step, tiles - first), staged[static_cast<std::size_t>(worker)]);
+    pack_rows(experts[static_cast<std::size_t>(e)], linear->weights[static_cast<std::size_t>(e)], first,
+              std::min(step, tiles - first), staged_[static_cast<std::size_t>(worker)]);
   });
   return linear;
 }

@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels/kernel_table.h"
+#include "backend/cpu/memory.h"
 #include "base/thread_pool.h"
 
 namespace strata {
@@ -33,10 +34,38 @@ struct PackedLinear : Linear {
 /// Columns of a row of activations with the zeros that fill its last block.
 constexpr std::int64_t padded_features(std::int64_t n) { return (n + kTileDepth - 1) / kTileDepth * kTileDepth; }
 
-/// Reads and repacks, block of rows by block of rows, into one allocation. Throws Error{bad_model}.
-std::unique_ptr<PackedLinear> pack_linear(std::span<const LinearWeight> experts, const KernelTable& kernels,
-                                          ThreadPool& pool);
-/// Bytes of that allocation.
+/// Memory that grows and is never zeroed.
+class StagingBuffer {
+ public:
+  std::span<std::byte> take(std::int64_t bytes);
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  std::int64_t size_ = 0;
+};
+
+/// Reads and repacks, block of rows by block of rows, and keeps what it reads into for the next weight.
+class WeightPacker {
+ public:
+  WeightPacker(const KernelTable& kernels, ThreadPool& pool, HostArena& arena);
+  /// Throws Error{bad_model}.
+  std::unique_ptr<PackedLinear> pack(std::span<const LinearWeight> experts);
+
+ private:
+  // What a worker has read of a block of rows: values or codes, and NVFP4's block scales.
+  struct StagedRows {
+    StagingBuffer values, scales;
+  };
+  void pack_rows(const LinearWeight& source, const PackedWeight& w, std::int64_t first_tile, std::int64_t tiles,
+                 StagedRows& staged) const;
+
+  const KernelTable& kernels_;
+  ThreadPool& pool_;
+  HostArena& arena_;
+  std::vector<StagedRows> staged_;
+};
+
+/// Bytes of the packed weights.
 std::int64_t packed_size(std::span<const LinearWeight> experts);
 /// Row `row` as float, all scales applied, as decode_row gives it for the weight that was packed.
 void unpack_row(const PackedLinear& linear, std::int64_t expert, std::int64_t row, float* out);

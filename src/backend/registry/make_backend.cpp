@@ -28,7 +28,8 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
     throw Error(ErrorCode::usage, "the " + name + " backend" + (reason.empty() ? "" : " (" + reason + ")") +
                                       " is exact only; leave out --numerics fast, or use --backend cuda");
   if (name == "cpu") {
-    return std::make_unique<CpuBackend>(options.threads, options.isa.empty() ? best_isa() : isa_from_name(options.isa));
+    return std::make_unique<CpuBackend>(options.threads, options.isa.empty() ? best_isa() : isa_from_name(options.isa),
+                                        options.pin);
   }
   if (name == "cuda") {
 #ifdef STRATA_CUDA

@@ -14,6 +14,7 @@ struct BackendOptions {
   int threads = 0;                 // 0: as many as this process may run on
   std::string isa{};               // cpu: one of cpu_isas(); empty: the best that this machine has
   std::string numerics = "exact";  // or fast
+  bool pin = false;                // cpu: one thread per core, and they stay there
 };
 
 /// Throws Error{usage} for an unknown name or instruction set, or a backend that has no such numerics;

@@ -118,21 +118,25 @@ void dots(const float* x, const float* w, std::int64_t stride, std::int64_t rows
 }
 
 INLINE F16 load_bf16_n(const std::uint16_t* p, std::int64_t n) {
-  std::uint16_t padded[16] = {};
-  if (n >= 16)
-    __builtin_memcpy(padded, p, 32);
-  else
-    __builtin_memcpy(padded, p, 2 * std::size_t(n));
   F16 v;
+  if (n >= 16) {
+    load_bf16(v, p);
+    return v;
+  }
+  std::uint16_t padded[16] = {};
+  __builtin_memcpy(padded, p, 2 * std::size_t(n));
   load_bf16(v, padded);
   return v;
 }
 
 // Values that are bf16 already.
 INLINE void store_bf16_n(std::uint16_t* p, F16 v, std::int64_t n) {
-  float values[16];
-  store(values, v);
   std::uint32_t bits[16];
-  __builtin_memcpy(bits, values, 64);
-  for (int i = 0; i < 16 && i < n; ++i) p[i] = std::uint16_t(bits[i] >> 16);
+  store(reinterpret_cast<float*>(bits), v);
+  std::uint16_t halves[16];
+  for (int i = 0; i < 16; ++i) halves[i] = std::uint16_t(bits[i] >> 16);
+  if (n >= 16)
+    __builtin_memcpy(p, halves, 32);
+  else
+    __builtin_memcpy(p, halves, 2 * std::size_t(n));
 }

@@ -4,10 +4,20 @@ constexpr std::int64_t kConvChannels = 128;
 
 // Taps by position, so that a lane is a channel: out[k][channel] = kernel[channel][k].
 template <int kWidth>
-INLINE void load_taps(const ConvPart& c, float (*taps)[kConvChannels], std::int64_t width) {
-  const float* kernel = c.kernel + c.first * width;
-  for (std::int64_t i = 0; i < c.channels; ++i)
-    for (std::int64_t k = 0; k < (kWidth > 0 ? kWidth : width); ++k) taps[k][i] = kernel[i * width + k];
+INLINE void load_taps(const ConvPart& c, float (*__restrict taps)[kConvChannels], std::int64_t width) {
+  const float* __restrict kernel = c.kernel + c.first * width;
+  if constexpr (kWidth == 4) {
+    // Four statements, not a loop of four: so the compiler shuffles vectors instead of moving single floats.
+    for (std::int64_t i = 0; i < c.channels; ++i) {
+      taps[0][i] = kernel[4 * i];
+      taps[1][i] = kernel[4 * i + 1];
+      taps[2][i] = kernel[4 * i + 2];
+      taps[3][i] = kernel[4 * i + 3];
+    }
+  } else {
+    for (std::int64_t i = 0; i < c.channels; ++i)
+      for (std::int64_t k = 0; k < width; ++k) taps[k][i] = kernel[i * width + k];
+  }
 }
 
 // `recent` is a ring of the last `width` inputs, rounded: the input of row t of this step in entry t mod width, that of

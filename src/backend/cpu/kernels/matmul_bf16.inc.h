@@ -12,7 +12,7 @@ INLINE __m512i load_bits(const unsigned char* p) { return _mm512_loadu_si512(p);
 // Each format's `weights` hands body(pair, i, weights) block `block` of kTiles tiles, `stride` bytes apart.
 struct Bf16Pairs {
   static constexpr bool kScaled = false, kIsPanel = true;
-  static constexpr int kStreamTiles = 4, kStreamRows = 4;
+  static constexpr int kStreamTiles = 4, kStreamRows = 12;
   static constexpr std::int64_t kBlockBytes = 512;
   template <int kTiles, class Body>
   INLINE static void weights(const unsigned char* block, std::int64_t stride, Body&& body) {
@@ -166,19 +166,18 @@ template <class Format>
 INLINE void fill_panel(Panel& panel, int i, const unsigned char* payload, std::int64_t first, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b) {
     unsigned char* to = panel.weights[i] + b * 512;
-    const unsigned char* from = payload + (first + b) * Format::kBlockBytes;
-#pragma GCC unroll 4
-    for (int line = 0; line < Format::kBlockBytes / 64; ++line) __builtin_prefetch(from + kPrefetchAhead + line * 64);
-    Format::template weights<1>(from, 0, [&](int pair, int, Weights weight) INLINE_LAMBDA {
-      _mm512_store_si512(to + 64 * pair, reinterpret_cast<__m512i>(weight));
-    });
+    Format::template weights<1>(payload + (first + b) * Format::kBlockBytes, 0,
+                                [&](int pair, int, Weights weight) INLINE_LAMBDA {
+                                  _mm512_store_si512(to + 64 * pair, reinterpret_cast<__m512i>(weight));
+                                });
   }
 }
 
 // kRows rows of x from block `first` on, against `blocks` blocks of kTiles tiles' weights; `sums` [kRows, kPanelTiles].
-template <int kRows, int kTiles>
+// Meanwhile asks for kAhead bytes a block of each tile's `next`.
+template <int kRows, int kTiles, int kAhead>
 void panel_rows(const unsigned char* const* weights, std::int64_t first, std::int64_t blocks, const void* const* x,
-                float (*sums)[kPanelTiles][16]) {
+                float (*sums)[kPanelTiles][16], const unsigned char* const* next) {
   const Activation* row[kRows];
   __m512 sum[kRows][kTiles];
 #pragma GCC unroll 16
@@ -188,6 +187,10 @@ void panel_rows(const unsigned char* const* weights, std::int64_t first, std::in
     for (int i = 0; i < kTiles; ++i) sum[t][i] = _mm512_load_ps(sums[t][i]);
   }
   for (std::int64_t b = 0; b < blocks; ++b) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kTiles; ++i)
+#pragma GCC unroll 8
+      for (int line = 0; line < kAhead / 64; ++line) __builtin_prefetch(next[i] + b * kAhead + line * 64, 0, 2);
 #pragma GCC unroll 8
     for (int pair = 0; pair < 8; ++pair) {
       Weights weight[kTiles];
@@ -215,17 +218,27 @@ void panel_tiles(const TileRange& w, std::int64_t tile, const void* const* x, fl
   __builtin_memset(panel.sums, 0, std::size_t(count) * sizeof panel.sums[0]);
   for (std::int64_t first = 0; first < w.k_blocks; first += kPanelBlocks) {
     const std::int64_t blocks = w.k_blocks - first < kPanelBlocks ? w.k_blocks - first : kPanelBlocks;
-    const unsigned char* weights[kTiles];
+    const unsigned char *weights[kTiles], *next[kTiles];
     for (int i = 0; i < kTiles; ++i) {
       const unsigned char* payload = header[i] + kTileHeader;
       weights[i] = Format::kIsPanel ? payload + first * 512 : panel.weights[i];
       if constexpr (!Format::kIsPanel) fill_panel<Format>(panel, i, payload, first, blocks);
+      next[i] = first + kPanelBlocks < w.k_blocks ? payload + (first + kPanelBlocks) * Format::kBlockBytes
+                                                  : payload + kTiles * w.tile_bytes;
     }
+    // The first rows of a panel ask for the next one, so that memory works while the others multiply.
     std::int64_t t = 0;
-    for (; t + kGroupRows <= count; t += kGroupRows)
-      panel_rows<kGroupRows, kTiles>(weights, first, blocks, x + t, panel.sums + t);
-    for (; t + 4 <= count; t += 4) panel_rows<4, kTiles>(weights, first, blocks, x + t, panel.sums + t);
-    for (; t < count; ++t) panel_rows<1, kTiles>(weights, first, blocks, x + t, panel.sums + t);
+    const auto rows = [&]<int kRows>() INLINE_LAMBDA {
+      if (t == 0)
+        panel_rows<kRows, kTiles, Format::kBlockBytes>(weights, first, blocks, x, panel.sums, next);
+      else
+        panel_rows<kRows, kTiles, 0>(weights, first, blocks, x + t, panel.sums + t, next);
+      t += kRows;
+    };
+    while (t + kGroupRows <= count) rows.template operator()<kGroupRows>();
+    if (t + 8 <= count) rows.template operator()<8>();
+    if (t + 4 <= count) rows.template operator()<4>();
+    while (t < count) rows.template operator()<1>();
   }
   for (int i = 0; i < kTiles; ++i)
     for (std::int64_t t = 0; t < count; ++t) {
