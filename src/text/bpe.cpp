@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <functional>
 #include <queue>
 #include <utility>
 
@@ -86,51 +87,46 @@ void Bpe::encode_short(std::string_view word, std::vector<TokenId>& out) const {
 }
 
 void Bpe::encode_long(std::string_view word, std::vector<TokenId>& out) const {
-  // The tokens as a linked list over the bytes at which they begin.
-  constexpr TokenId kGone = -1;
+  CHECK(word.size() < UINT32_MAX, "a word of more than 32 bits of bytes");
+  // The tokens as a linked list over the bytes at which they begin, each with what it and the next would merge to.
   struct Node {
     TokenId id;
-    std::size_t previous, next;
-  };
-  const std::size_t none = word.size();
-  std::vector<Node> nodes(word.size());
-  for (std::size_t i = 0; i < nodes.size(); ++i)
-    nodes[i] = {byte_tokens_[static_cast<unsigned char>(word[i])], i == 0 ? none : i - 1, i + 1};
-
-  struct Candidate {
+    std::uint32_t previous, next;
     BpeMerge merge;
-    std::size_t at;
-    TokenId left, right;                            // to tell whether either has changed since
-    bool operator<(const Candidate& other) const {  // for a heap with the lowest rank, then the leftmost, on top
-      return std::pair(merge.rank, at) > std::pair(other.merge.rank, other.at);
-    }
   };
-  std::vector<Candidate> candidates;
-  candidates.reserve(word.size());
-  const auto candidate = [&](std::size_t at) -> std::optional<Candidate> {
-    if (at == none || nodes[at].next == none) return std::nullopt;
-    const TokenId left = nodes[at].id, right = nodes[nodes[at].next].id;
-    const BpeMerge* merge = merges_.find(left, right);
-    if (merge == nullptr) return std::nullopt;
-    return Candidate{*merge, at, left, right};
+  const auto size = static_cast<std::uint32_t>(word.size()), none = size;
+  std::vector<Node> nodes(size);
+  for (std::uint32_t i = 0; i < size; ++i)
+    nodes[i] = {byte_tokens_[static_cast<unsigned char>(word[i])], i == 0 ? none : i - 1, i + 1, {kNoRank, 0}};
+  const auto look_up = [&](std::uint32_t at) {
+    Node& node = nodes[at];
+    const BpeMerge* merge = node.next == none ? nullptr : merges_.find(node.id, nodes[node.next].id);
+    node.merge = merge == nullptr ? BpeMerge{kNoRank, 0} : *merge;
+    return node.merge.rank != kNoRank;
   };
-  for (std::size_t i = 0; i + 1 < nodes.size(); ++i)
-    if (const auto c = candidate(i)) candidates.push_back(*c);
 
-  std::priority_queue<Candidate> heap({}, std::move(candidates));
+  // Rank and place in one number: the lowest rank, then the leftmost, is on top. One whose node has another rank by now
+  // is out of date; a rank says which pair it is.
+  const auto candidate = [&](std::uint32_t at) { return std::uint64_t{nodes[at].merge.rank} << 32 | at; };
+  std::vector<std::uint64_t> candidates;
+  candidates.reserve(size);
+  for (std::uint32_t i = 0; i < size; ++i)
+    if (look_up(i)) candidates.push_back(candidate(i));
+  std::priority_queue heap(std::greater<>{}, std::move(candidates));
   while (!heap.empty()) {
-    const Candidate best = heap.top();
+    const std::uint64_t best = heap.top();
     heap.pop();
-    Node& node = nodes[best.at];
-    if (node.id != best.left || node.next == none || nodes[node.next].id != best.right) continue;
-    nodes[node.next].id = kGone;
-    node.id = best.merge.result;
+    const auto at = static_cast<std::uint32_t>(best);
+    Node& node = nodes[at];
+    if (node.merge.rank != best >> 32) continue;
+    nodes[node.next].merge.rank = kNoRank;
+    node.id = node.merge.result;
     node.next = nodes[node.next].next;
-    if (node.next != none) nodes[node.next].previous = best.at;
-    if (const auto c = candidate(best.at)) heap.push(*c);
-    if (const auto c = candidate(node.previous)) heap.push(*c);
+    if (node.next != none) nodes[node.next].previous = at;
+    if (look_up(at)) heap.push(candidate(at));
+    if (node.previous != none && look_up(node.previous)) heap.push(candidate(node.previous));
   }
-  for (std::size_t at = 0; at != none; at = nodes[at].next) out.push_back(nodes[at].id);
+  for (std::uint32_t at = 0; at != none; at = nodes[at].next) out.push_back(nodes[at].id);
 }
 
 }  // namespace strata
