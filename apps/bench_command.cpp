@@ -1,6 +1,9 @@
 #include "apps/bench_command.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -34,6 +37,7 @@ struct Test {
   std::vector<double> speeds;  // tokens a second, one a repeat
   StepCost cost;               // of all its steps
   MachineRates limits;         // the better of before and after it; 0 if they can't be measured
+  double resident = 0;         // bytes of this process in memory after its last repeat
 
   std::string name() const {
     return (prompt > 0 ? "pp" + std::to_string(prompt) : "tg" + std::to_string(generated)) +
@@ -63,6 +67,12 @@ struct Test {
     return std::max(cost.bytes / limits.read_bytes, cost.operations / limits.operations) * median() / tokens();
   }
 };
+
+double resident_bytes() {
+  double pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
 
 std::string cpu_name() {
   std::ifstream info("/proc/cpuinfo");
@@ -125,6 +135,7 @@ void run_test(const Options& options, StepTimer& timer, MachineMeter* meter, Tes
     const auto seconds = timer.measure(test.sequences, test.depth, test.prompt, test.generated);
     test.speeds.push_back(test.tokens() / (seconds.prompt + seconds.generation));
   }
+  test.resident = resident_bytes();
   look();
 }
 
@@ -146,7 +157,8 @@ Json as_json(const Test& t) {
            {"samples_ts", t.speeds},
            {"bytes_per_token", t.cost.bytes / t.tokens()},
            {"operations_per_token", t.cost.operations / t.tokens()},
-           {"distinct_experts", t.cost.distinct_experts}};
+           {"distinct_experts", t.cost.distinct_experts},
+           {"resident_bytes", t.resident}};
   if (t.has_limits()) {
     row["limit_bytes"] = t.limits.read_bytes;
     row["limit_operations"] = t.limits.operations;
@@ -195,7 +207,9 @@ void bench(const Options& options) {
                                       " tokens; this model has " + std::to_string(skeleton.model->max_context()));
   limits.chunk = std::min(options.chunk > 0 ? options.chunk : backend->prompt_chunk(), limits.context);
   refuse_unless_weights_fit(checkpoint, skeleton);
+  const auto start = std::chrono::steady_clock::now();
   const auto model = load_with_progress(checkpoint, *backend);
+  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   StepTimer timer(*model, *backend, limits);
   const auto meter = make_meter(*backend, options.model.backend);
   if (!options.json) print_head(*backend);
@@ -215,6 +229,7 @@ void bench(const Options& options) {
                       {"backend", backend->name()},
                       {"backend_description", backend->description()},
                       {"cpu", cpu_name()},
+                      {"load_seconds", load_seconds},
                       {"tests", rows}}
                      .dump(2)
               << '\n';
@@ -239,7 +254,7 @@ void add_bench_command(CLI::App& program) {
   command->add_option("-r,--repetitions", options->repeats, "Runs of each test, after one to warm up")
       ->capture_default_str()
       ->check(CLI::Range(1, 10000));
-  command->add_option("-b,--chunk,--batch-size", options->chunk, "Most tokens of a step (default: 512, on a GPU 2048)")
+  command->add_option("-b,--chunk,--batch-size", options->chunk, "Most tokens of a step (default: 512, on Hopper 8192)")
       ->check(CLI::Range(1, 65536));
   command->add_flag("--json", options->json, "Print JSON");
   command->footer(

@@ -94,7 +94,7 @@ expect 2 '--shard-size' synth "$checkpoints/tiny-dense-bf16" "$work/other" --sha
 expect 3 'config.json' synth "$work" "$work/other"
 
 json=$("$strata" bench "$work/tiny-nano-nvfp4" -p 16,32 -n 8 -r 2 --json 2>/dev/null) || fail "bench --json: exit $?"
-for key in '"n_prompt": 16' '"n_prompt": 32' '"n_gen": 8' '"avg_ts": ' '"stddev_ts": ' '"cpu": ' '"backend": "cpu"'; do
+for key in '"n_prompt": 16' '"n_prompt": 32' '"n_gen": 8' '"avg_ts": ' '"stddev_ts": ' '"cpu": ' '"backend": "cpu"' '"resident_bytes": '; do
   [[ "$json" == *"$key"* ]] || fail "bench --json: expected $key in $json"
 done
 expect 0 '| pp16 @ d8 |' bench "$work/tiny-nano-nvfp4" -p 16 -n 0 -d 8 -r 1
