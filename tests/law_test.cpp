@@ -1,23 +1,13 @@
 // The law, on every backend, instruction set, weight format and block kind: 0 differing bits.
 #include "validation/law.h"
 
-#include <gtest/gtest.h>
-
 #include "backend/registry/make_backend.h"
 #include "base/error.h"
 #include "model/registry.h"
+#include "tests/checkpoints.h"
 
 namespace strata {
 namespace {
-
-const std::filesystem::path kSource = STRATA_SOURCE_DIR;
-const std::string kTiny = "tests/fixtures/checkpoints/";
-
-std::string test_name(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-  return text;
-}
 
 /// A backend, or nothing if this machine can't run it.
 std::unique_ptr<Backend> backend_or_skip(const std::string& name, int threads, const std::string& isa) {
@@ -54,9 +44,7 @@ TEST_P(Law, TheSameTokensGiveTheSameBits) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  const std::vector<std::string> folders{kTiny + "tiny-dense-bf16", kTiny + "tiny-nano-bf16", kTiny + "tiny-nano-fp8",
-                                         kTiny + "tiny-nano-nvfp4", kTiny + "tiny-super-mixed"};
-  for (const std::string& folder : folders) {
+  for (const std::string& folder : tiny_checkpoints()) {
     for (const std::string& isa : cpu_isas()) all.push_back({folder, "cpu", isa, DType::bf16, 200});
     all.push_back({folder, "cpu", "", DType::f8_e4m3, 200});
     all.push_back({folder, "reference", "", DType::bf16, 70});
@@ -67,8 +55,7 @@ std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Law, testing::ValuesIn(cases()), [](const auto& test) {
   const Case& c = test.param;
-  return test_name(std::filesystem::path(c.folder).filename().string() + "_" + c.backend + c.isa + "_kv_" +
-                   std::string(name_of(c.kv)));
+  return test_name(name_of_folder(c.folder) + "_" + c.backend + c.isa + "_kv_" + std::string(name_of(c.kv)));
 });
 
 class Threads : public testing::TestWithParam<std::string> {};
@@ -92,12 +79,7 @@ TEST_P(Threads, DontChangeLogits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Checkpoints, Threads,
-                         testing::Values(kTiny + "tiny-dense-bf16", kTiny + "tiny-nano-bf16", kTiny + "tiny-nano-fp8",
-                                         kTiny + "tiny-nano-nvfp4", kTiny + "tiny-super-mixed", "models/demo"),
-                         [](const auto& test) {
-                           return test_name(std::filesystem::path(test.param).filename().string());
-                         });
+INSTANTIATE_TEST_SUITE_P(Checkpoints, Threads, testing::ValuesIn(all_checkpoints()), name_of_checkpoint_test);
 
 }  // namespace
 }  // namespace strata

@@ -107,7 +107,8 @@ struct WorkLimits {
 /// Activations are f32 matrices [tokens, features]. Where a value is rounded is one list for all backends
 /// (ARCHITECTURE.md, "Where values are rounded"); the reference backend can leave the rounding out.
 /// Shapes are checked. What a backend can't compute it refuses with an Error when the model is loaded,
-/// never by substituting something else in a step. Ops run in the order of the calls.
+/// never by substituting something else in a step. Ops run in the order of the calls, some of them later: what they
+/// read (weights too) and write lives until `wait` has returned for a mark behind them.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -1,26 +1,20 @@
 // The law on a model of random weights whose shapes the kernels for single tokens take, as the tiny fixtures' often are
-// not: a token decoded has the bits it has in a prompt, alone or among neighbours.
+// not: a token decoded has the bits it has in a prompt, alone or among neighbours, at a chunk's borders, and however
+// its kernels are launched.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 
-#include "backend/registry/make_backend.h"
-#include "base/json.h"
-#include "model/registry.h"
+#include "tests/single_steps.h"
 #include "tools/gpu_check/device_weights.h"
+#include "tools/gpu_check/mid_model.h"
 #include "validation/model_runner.h"
 
 namespace strata::gpu_check {
 namespace {
 
-class SingleTokens : public testing::TestWithParam<DType> {
- protected:
-  void SetUp() override {
-    const std::string why = why_no_cuda();
-    if (!why.empty()) GTEST_SKIP() << why;
-  }
-};
+class SingleTokens : public MidTest, public testing::WithParamInterface<DType> {};
 
 constexpr std::int64_t kSteps = 3;
 
@@ -36,8 +30,7 @@ std::vector<TokenId> random_tokens(std::int64_t vocab, std::int64_t length) {
 void check(DType kv_type, const std::vector<std::int64_t>& places, const std::vector<std::size_t>& counts) {
   const std::int64_t length = places.back() + kSteps;
   CudaBackend backend;
-  DeviceWeights weights(backend);
-  const auto model = bind_model(read_json("bench/configs/mid-nvfp4/config.json"), "mid", weights);
+  const auto model = mid_model(backend);
   const auto most = static_cast<std::int64_t>(*std::max_element(counts.begin(), counts.end()));
   ModelRunner runner(*model, backend,
                      {.tokens = 256, .sequences = most + 1, .context = length + 1, .kv_type = kv_type});
@@ -102,6 +95,37 @@ TEST_P(SingleTokens, HaveThemFromTheStart) { check(GetParam(), {0, 1}, {2}); }
 
 INSTANTIATE_TEST_SUITE_P(KeyTypes, SingleTokens, testing::Values(DType::bf16, DType::f8_e4m3),
                          [](const auto& test) { return std::string(test.param == DType::bf16 ? "bf16" : "fp8"); });
+
+class MidModel : public MidTest {};
+
+TEST_F(MidModel, GraphsFusionOverlapAndKernelsOfPromptsChangeNoBit) {
+  expect_launching_changes_no_bit("mid-size model", 1200, mid_model);
+}
+
+TEST_F(MidModel, PromptsAtTheBordersOfAChunkEndAsSingleTokensDo) {
+  CudaBackend backend;
+  const auto model = mid_model(backend);
+  const std::int64_t chunk = backend.prompt_chunk();
+  const std::vector<std::int64_t> lengths = {1, chunk - 1, chunk, chunk + 1, 3 * chunk};
+  const std::vector<TokenId> tokens = random_tokens(model->vocab_size(), lengths.back());
+  ModelRunner runner(*model, backend, {.tokens = chunk, .sequences = 2, .context = lengths.back()});
+  SequenceState single = runner.fresh();
+  for (const std::int64_t length : lengths) {
+    const std::span<const TokenId> prompt = std::span(tokens).first(static_cast<std::size_t>(length));
+    std::vector<float> last;
+    for (auto at = static_cast<std::size_t>(single.length()); at < prompt.size(); ++at)
+      last = runner.feed(single, prompt.subspan(at, 1), 1).values;
+    for (const std::int64_t step : {chunk, chunk / 3 + 1}) {
+      SequenceState state = runner.fresh();
+      const Logits logits = runner.feed(state, prompt, step);
+      const auto row = logits.row(logits.rows - 1);
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), last.begin(), last.end()))
+          << length << " tokens in steps of " << step;
+    }
+  }
+  std::printf("  mid-size model: prompts of 1, %ld, %ld, %ld and %ld tokens end as token by token\n", long(lengths[1]),
+              long(lengths[2]), long(lengths[3]), long(lengths[4]));
+}
 
 }  // namespace
 }  // namespace strata::gpu_check

@@ -8,8 +8,8 @@ STRATA_CONFORMANCE(AttentionConformance);
 
 struct Attention {
   std::int64_t heads, kv_heads, head_dim;
-  DType dtype;
-  std::vector<std::int64_t> lengths;
+  DType dtype = DType::bf16;
+  std::vector<std::int64_t> lengths{};
   float k_scale = 1, v_scale = 1;
 
   std::int64_t q_width() const { return heads * head_dim; }
@@ -62,9 +62,10 @@ double norm(const float* x, std::int64_t n) {
   return std::sqrt(sum);
 }
 
-void expect_as_reference(Backend& backend, ReferenceBackend& reference, const Attention& c, const Steps& steps) {
-  const Outcome found = run(backend, c, steps, shuffled()), expected = run(reference, c, steps, shuffled());
-  const Outcome size = run(reference, c, steps, shuffled(), true);
+void expect_as_reference(Backend& backend, ReferenceBackend& reference, const Attention& c, const Steps& steps,
+                         const Places& places = shuffled()) {
+  const Outcome found = run(backend, c, steps, places), expected = run(reference, c, steps, places);
+  const Outcome size = run(reference, c, steps, places, true);
   const Streams q = c.q(), k = c.k();
   for (std::size_t s = 0; s < c.lengths.size(); ++s) {
     double longest_key = 0;
@@ -91,6 +92,32 @@ TEST_P(AttentionConformance, IsTheReferencesForEveryHeadSizeAndType) {
         expect_as_reference(backend(), reference, c, chunks_together(c.lengths, 29));
         if (HasFatalFailure()) return;
       }
+}
+
+TEST_P(AttentionConformance, IsTheReferencesForTheManyTokensOfPrompts) {
+  for (const DType dtype : {DType::bf16, DType::f8_e4m3})
+    for (Attention c : {Attention{4, 2, 16}, {5, 1, 64}, {4, 2, 80}, {3, 1, 128}}) {
+      c.dtype = dtype, c.lengths = {150, 1, 67}, c.k_scale = 0.0123f, c.v_scale = 0.5f;
+      SCOPED_TRACE(name_of(c));
+      expect_as_reference(backend(), reference, c, chunks_together(c.lengths, 131));
+      if (HasFatalFailure()) return;
+    }
+}
+
+// Backends walk keys in blocks; the borders of CUDA's are 1,024 apart.
+TEST_P(AttentionConformance, IsTheReferencesOverThousandsOfKeys) {
+  for (const Attention& c :
+       {Attention{2, 1, 16, DType::bf16, {1100}}, {1, 1, 16, DType::f8_e4m3, {2060}, 0.02f, 0.3f}}) {
+    SCOPED_TRACE(name_of(c));
+    Steps steps;
+    std::int64_t left = c.lengths[0];
+    for (const std::int64_t count : {300, 300, 300, 122, 1, 1, 1, 1, 74, 300, 300, 300, 46, 1, 1, 1, 2, 9}) {
+      if (left > 0) steps.push_back({{0, std::min(count, left)}});
+      left -= count;
+    }
+    expect_as_reference(backend(), reference, c, steps, one_of_many_pages());
+    if (HasFatalFailure()) return;
+  }
 }
 
 TEST_P(AttentionConformance, ManyHeadsShareOneKey) {

@@ -64,18 +64,26 @@ inline Steps decode_beside_prefill(std::vector<std::int64_t> left) {
   return steps;
 }
 
-/// Where the state of sequences lies; at most 3 sequences of at most 5 pages, in kSlots slots and kPages pages.
+/// Where the state of sequences lies, in kSlots slots and kPages pages.
 struct Places {
   std::vector<std::int32_t> slots;
   std::vector<std::vector<std::int32_t>> pages;
 };
-inline constexpr std::int64_t kSlots = 8, kPages = 16;
+inline constexpr std::int64_t kSlots = 8, kPages = 40;
+/// 3 sequences of at most 5 pages.
 inline const Places& in_order() {
   static const Places places{{0, 1, 2}, {{0, 1, 2, 3, 4}, {5, 6, 7, 8, 9}, {10, 11, 12, 13, 14}}};
   return places;
 }
 inline const Places& shuffled() {
   static const Places places{{6, 0, 3}, {{15, 3, 9, 0, 12}, {7, 14, 1, 11, 4}, {2, 13, 5, 10, 6}}};
+  return places;
+}
+
+/// One sequence, of up to 37 pages.
+inline Places one_of_many_pages() {
+  Places places{{5}, {{}}};
+  for (std::int32_t i = 0; i < 37; ++i) places.pages[0].push_back((i * 11 + 3) % 37 + 1);
   return places;
 }
 

@@ -44,8 +44,8 @@ inline std::vector<Target> targets() {
 /// Room for every case of these tests.
 inline WorkLimits limits() {
   WorkLimits l;
-  l.tokens = l.logit_rows = 300, l.sequences = l.slots = 8, l.context = 320;
-  l.features = 1024, l.experts = 32, l.experts_per_token = 5, l.expert_features = 128;
+  l.tokens = l.logit_rows = 300, l.sequences = l.slots = 8, l.context = 2112;
+  l.features = 4160, l.experts = 512, l.experts_per_token = 22, l.expert_features = 128;
   return l;
 }
 
@@ -172,6 +172,7 @@ Buffer upload(Backend& backend, const std::vector<T>& values) {
   backend.upload(bytes, memory.get());
   return memory;
 }
+/// To be kept until the op's output has been fetched: a backend may launch an op later than it is called.
 inline Vector vector_on(Backend& backend, const Floats& m) { return {upload(backend, m.values), m.rows * m.cols}; }
 inline Table table_on(Backend& backend, const Floats& m) { return {upload(backend, m.values), m.rows, m.cols}; }
 

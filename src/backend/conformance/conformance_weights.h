@@ -64,10 +64,41 @@ inline LinearWeight whole_weight(const std::string& format, std::int64_t rows, s
                      0x1p-6f};
 }
 
+/// Every e4m3 code but the two NaN.
+inline std::vector<std::uint8_t> e4m3_codes() {
+  std::vector<std::uint8_t> codes;
+  for (unsigned c = 0; c < 256; ++c)
+    if ((c & 0x7f) != 0x7f) codes.push_back(static_cast<std::uint8_t>(c));
+  return codes;
+}
+
+/// A row for every e4m3 block scale and in it every e2m1 code four times, `turn` places on: so in 16 turns every pair
+/// of code and scale stands in every column.
+inline LinearWeight nvfp4_codes_and_scales(std::int64_t turn) {
+  constexpr std::int64_t kCols = 64;
+  const std::vector<std::uint8_t> scales = e4m3_codes();
+  std::vector<std::uint8_t> codes, block_scales;
+  for (const std::uint8_t scale : scales) {
+    for (std::int64_t c = turn; c < turn + kCols; c += 2)
+      codes.push_back(static_cast<std::uint8_t>(c % 16 | (c + 1) % 16 << 4));
+    block_scales.insert(block_scales.end(), kCols / kNvfp4Block, scale);
+  }
+  const std::int64_t rows = std::ssize(scales);
+  return Nvfp4Weight{stored(codes, DType::u8, rows, kCols / 2),
+                     stored(block_scales, DType::f8_e4m3, rows, kCols / kNvfp4Block), 0.0371f};
+}
+
 inline Floats decoded(const LinearWeight& w) {
   Floats m(out_features(w), in_features(w));
   for (std::int64_t r = 0; r < m.rows; ++r)
     decode_row(w, r, {m.values.data() + r * m.cols, static_cast<std::size_t>(m.cols)});
+  return m;
+}
+
+/// Ones at (r, r % cols).
+inline Floats unit_rows(std::int64_t rows, std::int64_t cols) {
+  Floats m(rows, cols);
+  for (std::int64_t r = 0; r < rows; ++r) m.at(r, r % cols) = 1;
   return m;
 }
 

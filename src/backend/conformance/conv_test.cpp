@@ -50,28 +50,34 @@ Outcome run(Backend& backend, const Conv& c, const Steps& steps, const Places& p
 }
 
 TEST_P(ConvConformance, IsTheReferencesAndLeavesItsLastInputs) {
+  struct Cut {
+    std::vector<std::int64_t> lengths;
+    std::int64_t chunk;
+  };
   for (const std::int64_t width : {1, 2, 3, 4, 7})
-    for (const std::int64_t channels : {1, 7, 16, 17, 150}) {
-      SCOPED_TRACE(std::to_string(width) + " taps, " + std::to_string(channels) + " channels");
-      const Conv c{channels, width, {17, 1, 2}};
-      const Steps steps = chunks_together(c.lengths, 5);
-      const Outcome found = run(backend(), c, steps, shuffled()), expected = run(reference, c, steps, shuffled());
-      for (std::size_t s = 0; s < c.lengths.size(); ++s) {
-        const Floats x = c.x()[s], kernel = c.kernel(), bias = c.bias();
-        expect_close(found.out[s], expected.out[s], [&](std::int64_t t, std::int64_t i) {
-          double size = std::fabs(bias.at(0, i));
-          for (std::int64_t k = 0; k < width; ++k) {
-            const std::int64_t at = t - width + 1 + k;
-            const float v = at >= 0 ? x.at(at, i) : c.past(s).at(at + width - 1, i);
-            size += std::fabs(double(kernel.at(i, k)) * v) * 1.01;
-          }
-          // The sum's roundings (silu' < 1.1), and silu's own.
-          return (1.1 * (double(width) + 4) * size + 8 * std::fabs(double(expected.out[s].at(t, i)))) * kRounding;
-        });
-        EXPECT_TRUE(found.state[s] == expected.state[s]) << "the inputs left behind";
+    for (const std::int64_t channels : {1, 7, 16, 17, 150})
+      for (const Cut& cut : {Cut{{17, 1, 2}, 5}, {{130, 1, 66}, 99}}) {
+        SCOPED_TRACE(std::to_string(width) + " taps, " + std::to_string(channels) + " channels, chunks of " +
+                     std::to_string(cut.chunk));
+        const Conv c{channels, width, cut.lengths};
+        const Steps steps = chunks_together(c.lengths, cut.chunk);
+        const Outcome found = run(backend(), c, steps, shuffled()), expected = run(reference, c, steps, shuffled());
+        for (std::size_t s = 0; s < c.lengths.size(); ++s) {
+          const Floats x = c.x()[s], kernel = c.kernel(), bias = c.bias();
+          expect_close(found.out[s], expected.out[s], [&](std::int64_t t, std::int64_t i) {
+            double size = std::fabs(bias.at(0, i));
+            for (std::int64_t k = 0; k < width; ++k) {
+              const std::int64_t at = t - width + 1 + k;
+              const float v = at >= 0 ? x.at(at, i) : c.past(s).at(at + width - 1, i);
+              size += std::fabs(double(kernel.at(i, k)) * v) * 1.01;
+            }
+            // The sum's roundings (silu' < 1.1), and silu's own.
+            return (1.1 * (double(width) + 4) * size + 8 * std::fabs(double(expected.out[s].at(t, i)))) * kRounding;
+          });
+          EXPECT_TRUE(found.state[s] == expected.state[s]) << "the inputs left behind";
+        }
+        if (HasFatalFailure()) return;
       }
-      if (HasFatalFailure()) return;
-    }
 }
 
 TEST_P(ConvConformance, LargeSumsShutOrPass) {

@@ -88,6 +88,37 @@ TEST_P(ExpertsConformance, OddShapesAreTheReferences) {
       }
 }
 
+TEST_P(ExpertsConformance, PromptsGiveTheReferencesBitsInEveryFormat) {
+  for (const std::string format : {"bf16", "f32", "fp8", "nvfp4", "mixed"})
+    for (const std::int64_t tokens : {65, 130, 300}) {
+      SCOPED_TRACE(std::string(format) + ", " + std::to_string(tokens));
+      const Bank bank = bank_of(format, 9, 80, 48, whole_weight);
+      const Routes routes = random_routes(tokens, 4, 9, 3);
+      const Floats x = whole_numbers(tokens, 80, 4);
+      expect_same_bits(experts(backend(), x, routes, bank), experts(reference, x, routes, bank));
+      if (HasFatalFailure()) return;
+    }
+}
+
+// An expert's hidden row is one 1, so its answer is a column of its second matrix: 16 experts have all columns' codes.
+TEST_P(ExpertsConformance, EveryNvfp4CodeTimesEveryScaleIsExact) {
+  Bank bank;
+  for (std::int64_t turn = 0; turn < 16; ++turn) {
+    bank.up.push_back(dense(unit_rows(64, 64), DType::bf16));
+    bank.down.push_back(nvfp4_codes_and_scales(turn));
+  }
+  std::vector<Floats> tables;
+  for (const LinearWeight& w : bank.down) tables.push_back(decoded(w));
+  for (const std::int64_t tokens : {1, 64, 128})
+    for (std::int32_t turn = 0; turn < 16; ++turn) {
+      const Routes routes{{tokens, 1, turn}, {tokens, 1, 1.0f}};
+      const Floats found = experts(backend(), unit_rows(tokens, 64), routes, bank);
+      for (std::int64_t t = 0; t < tokens; ++t)
+        for (std::int64_t r = 0; r < found.cols; ++r)
+          ASSERT_EQ(found.at(t, r), tables[std::size_t(turn)].at(r, t % 64)) << "scale " << r << ", token " << t;
+    }
+}
+
 TEST_P(ExpertsConformance, ScalesAndFractionsAreTheReferences) {
   for (const std::string format : {"bf16", "f32", "fp8", "nvfp4", "mixed"}) {
     SCOPED_TRACE(format);

@@ -24,6 +24,60 @@ TEST_P(LinearConformance, EveryFormatIsTheReferencesProduct) {
       }
 }
 
+TEST_P(LinearConformance, EveryFormatIsTheReferencesProductForTheManyRowsOfAPrompt) {
+  for (const std::string& format : formats())
+    for (const std::int64_t out : {1, 129})
+      for (const std::int64_t in : {48, 592}) {
+        const LinearWeight w = random_weight(format, out, in, std::uint32_t(out * 1000 + in));
+        const Floats x = random(300, in, 7);
+        const Floats size = linear_magnitudes(reference, x, w), expected = linear(reference, x, w);
+        for (const std::int64_t tokens : {65, 128, 129, 300}) {
+          SCOPED_TRACE(format + " [" + std::to_string(out) + ", " + std::to_string(in) + "], " +
+                       std::to_string(tokens));
+          expect_close(linear(backend(), x.slice(0, tokens), w), expected.slice(0, tokens),
+                       [&](auto r, auto c) { return product_roundings(in) * size.at(r, c); });
+          if (HasFatalFailure()) return;
+        }
+      }
+}
+
+// One token at a time, as many as one small step has, and a prompt: the bits of the decoder's table times the scale.
+TEST_P(LinearConformance, EveryNvfp4CodeTimesEveryScaleIsExact) {
+  std::int64_t pairs = 0;
+  for (std::int64_t turn = 0; turn < 16; ++turn) {
+    const LinearWeight w = nvfp4_codes_and_scales(turn);
+    const auto loaded = backend().load_linear({&w, 1});
+    const Floats table = decoded(w), units = unit_rows(128, 64);
+    const auto expect_columns = [&](std::int64_t first, std::int64_t count) {
+      const Placed in = place(backend(), units.slice(first, count)),
+                   out = place_output(backend(), count, out_features(w));
+      backend().linear(in, *loaded, out);
+      const Floats found = fetch(backend(), out);
+      for (std::int64_t t = 0; t < count; ++t)
+        for (std::int64_t r = 0; r < table.rows; ++r)
+          ASSERT_EQ(found.at(t, r), table.at(r, (first + t) % 64))
+              << "scale " << r << ", column " << (first + t) % 64 << ", " << count << " rows";
+    };
+    for (std::int64_t t = 0; t < 16; ++t) expect_columns(t * 4 + turn % 4, 1);
+    expect_columns(0, 64);
+    expect_columns(0, 128);
+    if (HasFatalFailure()) return;
+    pairs += table.rows * table.cols;
+  }
+  EXPECT_EQ(pairs, 254 * 16 * 64) << "every code and scale in every column";
+}
+
+TEST_P(LinearConformance, EveryFp8CodeIsExact) {
+  const std::vector<std::uint8_t> all = e4m3_codes();
+  std::vector<std::uint8_t> codes;
+  for (std::size_t r = 0; r < all.size(); ++r)
+    for (std::size_t c = 0; c < 64; ++c) codes.push_back(all[(r + c) % all.size()]);
+  const LinearWeight w = Fp8Weight{stored(codes, DType::f8_e4m3, std::ssize(all), 64), 0.0371f};
+  const Floats table = decoded(w), found = linear(backend(), unit_rows(128, 64), w);
+  for (std::int64_t t = 0; t < 128; ++t)
+    for (std::int64_t r = 0; r < table.rows; ++r) ASSERT_EQ(found.at(t, r), table.at(r, t % 64)) << r << ", " << t;
+}
+
 // Sums of whole numbers are exact in any order; 257 and its like show whether x is rounded to bf16, and how.
 TEST_P(LinearConformance, InputsAreRoundedToBf16AndNothingElseIs) {
   for (const std::string& format : formats()) {
@@ -76,7 +130,8 @@ TEST_P(LinearConformance, TheFormatAndTheShapeAreTheWeights) {
 
 Floats linear_f32(Backend& backend, const Floats& x, const Floats& w) {
   const Placed in = place(backend, x), out = place_output(backend, x.rows, w.rows);
-  backend.linear_f32(in, table_on(backend, w), out);
+  const Table table = table_on(backend, w);
+  backend.linear_f32(in, table, out);
   return fetch(backend, out);
 }
 

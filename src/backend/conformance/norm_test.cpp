@@ -6,11 +6,12 @@ namespace {
 
 STRATA_CONFORMANCE(NormConformance);
 
-constexpr std::int64_t kWidths[] = {1, 7, 16, 17, 48, 63, 65, 272};
+constexpr std::int64_t kWidths[] = {1, 7, 16, 17, 48, 63, 65, 272, 1025, 4099};
 
 Floats rms_norm(Backend& backend, const Floats& x, const Floats& weight, float eps) {
   const Placed in = place(backend, x), out = place_output(backend, x.rows, x.cols);
-  backend.rms_norm(in, vector_on(backend, weight), eps, out);
+  const Vector weights = vector_on(backend, weight);
+  backend.rms_norm(in, weights, eps, out);
   return fetch(backend, out);
 }
 
@@ -48,7 +49,8 @@ struct Gated {
 Floats gated_rms_norm(Backend& backend, const Gated& g, bool in_place = false) {
   const Placed y = place(backend, g.y), z = place(backend, g.z);
   const Placed out = in_place ? y : place_output(backend, g.y.rows, g.y.cols);
-  backend.gated_rms_norm(y, z, vector_on(backend, g.weight), g.groups, 1e-5f, out);
+  const Vector weight = vector_on(backend, g.weight);
+  backend.gated_rms_norm(y, z, weight, g.groups, 1e-5f, out);
   return fetch(backend, out);
 }
 

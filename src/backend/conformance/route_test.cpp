@@ -16,7 +16,8 @@ struct Chosen {
 Chosen route(Backend& backend, const Floats& logits, const Floats& bias, const RouterParameters& p, std::int64_t k) {
   const Placed in = place(backend, logits), ids = place_output<std::int32_t>(backend, logits.rows, k),
                weights = place_output(backend, logits.rows, k);
-  backend.route(in, vector_on(backend, bias), p, {ids, weights});
+  const Vector biases = vector_on(backend, bias);
+  backend.route(in, biases, p, {ids, weights});
   return {fetch<std::int32_t>(backend, ids), fetch(backend, weights)};
 }
 
@@ -34,7 +35,10 @@ TEST_P(RouteConformance, ChoosesAndWeighsAsTheReference) {
                         {12, 3, 3, 1},
                         {8, 2, 8, 2},
                         {8, 5, 8, 5},
-                        {32, 1, 2, 1}})
+                        {32, 1, 2, 1},
+                        {128, 6, 1, 1},
+                        {512, 22, 1, 1},
+                        {512, 22, 8, 4}})
     for (const bool normalize : {true, false})
       for (const double bias_scale : {0.0, 1.0}) {
         SCOPED_TRACE(std::to_string(c.k) + " of " + std::to_string(c.experts) + ", " + std::to_string(c.groups));

@@ -78,6 +78,21 @@ TEST_P(SampleConformance, ChoosesAsSampleRowDoes) {
   }
 }
 
+TEST_P(SampleConformance, AWholeVocabularyIsChosenFrom) {
+  constexpr std::int64_t kVocab = 131075;
+  const Floats logits = random(5, kVocab, 9, 3);
+  std::vector<SamplingParameters> parameters(5);
+  for (std::size_t i = 1; i < 5; ++i) parameters[i].temperature = 0.5f * float(i), parameters[i].seed = i;
+  std::vector<SamplingRow> rows;
+  for (const SamplingParameters& p : parameters) rows.push_back({&p, 3});
+  const Sampled found = sample(backend(), logits, rows);
+  for (std::int64_t r = 0; r < 5; ++r) {
+    const SampledToken expected = sample_row({&logits.at(r, 0), std::size_t(kVocab)}, rows[std::size_t(r)], {}, {});
+    EXPECT_EQ(found.tokens.at(r, 0), expected.token) << r;
+    EXPECT_NEAR(found.logprobs.at(r, 0), expected.logprob, 1e-4) << r;
+  }
+}
+
 TEST_P(SampleConformance, GreedyTakesTheLowestIdAmongEqualsAndNoNan) {
   const float nan = std::nanf("");
   Floats logits(4, 33, -1.0f);

@@ -76,6 +76,33 @@ Bounds bounds_of(const Scan& c, std::size_t sequence) {
   return {out, error};
 }
 
+/// `chunk` tokens a step of every sequence.
+void expect_as_reference(Backend& backend, Backend& reference, const Scan& c, std::int64_t chunk) {
+  SCOPED_TRACE(std::to_string(c.heads) + " heads of " + std::to_string(c.head_dim) + ", " +
+               std::to_string(c.state_size));
+  const Steps steps = chunks_together(c.lengths, chunk);
+  const Outcome found = run(backend, c, steps, shuffled()), expected = run(reference, c, steps, shuffled());
+  for (std::size_t s = 0; s < c.lengths.size(); ++s) {
+    SCOPED_TRACE("sequence " + std::to_string(s));
+    const Bounds bounds = bounds_of(c, s);
+    expect_close(found.out[s], expected.out[s], [&](auto t, auto i) { return double(bounds.out.at(t, i)); });
+    const auto left = values_of<float>(found.state[s]), right = values_of<float>(expected.state[s]);
+    for (std::size_t i = 0; i < left.size(); ++i)
+      ASSERT_NEAR(left[i], right[i], 1.01 * bounds.state[i] + 1e-35) << "state " << i;
+  }
+}
+
+TEST_P(ScanConformance, IsTheReferencesForTheManyTokensOfPrompts) {
+  for (const Scan& c : {Scan{4, 64, 128, 2, {130, 65, 3}},
+                        {4, 64, 64, 4, {66, 1, 129}},
+                        {6, 80, 128, 2, {66, 65, 1}},
+                        {3, 7, 20, 3, {150, 2, 65}},
+                        {2, 16, 16, 2, {133, 1, 1}, 0.05f, 0.8f}}) {
+    expect_as_reference(backend(), reference, c, 200);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST_P(ScanConformance, IsTheReferencesAndLeavesItsState) {
   for (const Scan& c : {Scan{1, 1, 1, 1, {7, 1, 2}},
                         {4, 8, 128, 2, {67, 1, 3}},
@@ -83,18 +110,7 @@ TEST_P(ScanConformance, IsTheReferencesAndLeavesItsState) {
                         {3, 7, 20, 3, {17, 2, 65}},
                         {2, 4, 16, 2, {33, 1, 1}, 0.05f, 0.8f},
                         {6, 2, 17, 2, {7, 7, 7}}}) {
-    SCOPED_TRACE(std::to_string(c.heads) + " heads of " + std::to_string(c.head_dim) + ", " +
-                 std::to_string(c.state_size));
-    const Steps steps = chunks_together(c.lengths, 23);
-    const Outcome found = run(backend(), c, steps, shuffled()), expected = run(reference, c, steps, shuffled());
-    for (std::size_t s = 0; s < c.lengths.size(); ++s) {
-      SCOPED_TRACE("sequence " + std::to_string(s));
-      const Bounds bounds = bounds_of(c, s);
-      expect_close(found.out[s], expected.out[s], [&](auto t, auto i) { return double(bounds.out.at(t, i)); });
-      const auto left = values_of<float>(found.state[s]), right = values_of<float>(expected.state[s]);
-      for (std::size_t i = 0; i < left.size(); ++i)
-        ASSERT_NEAR(left[i], right[i], 1.01 * bounds.state[i] + 1e-35) << "state " << i;
-    }
+    expect_as_reference(backend(), reference, c, 23);
     if (HasFatalFailure()) return;
   }
 }
