@@ -46,6 +46,9 @@ std::string bytes_of(std::int64_t bytes) { return format_bytes(static_cast<doubl
 /// Sequences that run at a time unless the flags say otherwise.
 constexpr std::int64_t kMostSequences = 64;
 
+/// Steps of a prompt are made no shorter than this for want of memory.
+constexpr std::int64_t kLeastPromptChunk = 2048;
+
 /// The context that fewer sequences are better than a shorter one of.
 std::int64_t wanted_context(const Skeleton& skeleton, const MachineOptions& machine) {
   return machine.context > 0 ? machine.context : std::min(skeleton.model->max_context(), kDefaultContext);
@@ -56,8 +59,9 @@ std::int64_t wanted_context(const Skeleton& skeleton, const MachineOptions& mach
 void add_machine_options(CLI::App& command, MachineOptions& options) {
   add_device_options(command, options);
   command
-      .add_option("--chunk,--ubatch-size", options.chunk,
-                  "Tokens of the prompt that are computed in one step (default: 512, on a GPU 2048)")
+      .add_option(
+          "--chunk,--ubatch-size", options.chunk,
+          "Tokens of the prompt that are computed in one step (default: 512, on a GPU up to 8192, as memory allows)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
   command
       .add_option("-c,--ctx,--ctx-size,--max-model-len", options.context,
@@ -83,6 +87,12 @@ MemoryPlan plan_engine(const Checkpoint& checkpoint, const Skeleton& skeleton, c
     return plan_memory(skeleton.weight_bytes, *skeleton.model, backend, options, skeleton.available);
   };
   MemoryPlan result = plan();
+  // Steps as long as a sixteenth of the memory has room for, if they cost no context.
+  while (machine.chunk == 0 && options.chunk >= 2 * std::max(kLeastPromptChunk, options.max_sequences) &&
+         (!result.fits() || result.workspace + result.scratch > result.available / 16)) {
+    options.chunk /= 2;
+    result = plan();
+  }
   if (machine.context == 0 && !result.fits() && result.largest_context > 0) {
     // Whole pages, so that the figure is round, unless there is less than one.
     const std::int64_t pages = result.largest_context / kPageSize;

@@ -54,6 +54,12 @@ class CountExperts : public Probe {
   double distinct_ = 0, layers_ = 0;
 };
 
+/// What keys and values are kept as: fp8, as the release declares, or what KV_CACHE says.
+DType kv_type() {
+  const char* name = std::getenv("KV_CACHE");
+  return name && std::string_view(name) == "bf16" ? DType::bf16 : DType::f8_e4m3;
+}
+
 /// Steps of a batch of sequences, enqueued as the engine does, with tokens from a random stream.
 class Runner {
  public:
@@ -61,7 +67,7 @@ class Runner {
       : backend_(backend),
         model_(model),
         chunk_(chunk),
-        pool_(backend, {model.state_shape(), backend.state_types(DType::f8_e4m3)}, sequences,
+        pool_(backend, {model.state_shape(), backend.state_types(kv_type())}, sequences,
               sequences * StateLayout::pages_for(context)),
         workspace_(backend, model.workspace_bytes(chunk, sequences)),
         logits_(backend.allocate(sequences * model.vocab_size() * 4)),
@@ -165,9 +171,10 @@ double prompt_operations(double tokens) { return (5.749e9 + 0.078e9) * tokens + 
 constexpr double kPromptBytes = 18.63e9;
 
 /// MB that a step must move (design figures of the full-size Nano): weights but the experts', experts, SSM state read
-/// and written, keys and values in fp8, the rest.
+/// and written, keys and values, the rest.
 double step_megabytes(double batch, double context, double experts) {
-  return 2112 + 23 * experts * 5.6125 + 96.47 * batch + 0.003072 * context * batch + 2.2 * batch;
+  const double of_key = 0.003072 * static_cast<double>(size_of(kv_type()));
+  return 2112 + 23 * experts * 5.6125 + 96.47 * batch + of_key * context * batch + 2.2 * batch;
 }
 
 std::vector<std::int64_t> numbers(const char* name, std::vector<std::int64_t> fallback) {
@@ -221,13 +228,15 @@ void bench(const std::vector<std::string>& what) {
         std::printf(
             "decode  batch %3ld  context %6ld  %8.1f tok/s  %7.1f us a step  %5.1f experts  %6.0f MB  %.3f of the "
             "floor  "
-            "%ld kernels  %s\n",
+            "%ld kernels  %s  %s\n",
             long(batch), long(context), static_cast<double>(batch) / sum, sum * 1e6, experts, megabytes, floor / sum,
-            long(backend.graph_kernels()), runner.logits_are_finite() ? "finite" : "NOT FINITE");
+            long(backend.graph_kernels()), runner.logits_are_finite() ? "finite" : "NOT FINITE",
+            std::string(name_of(kv_type())).c_str());
         std::fflush(stdout);
         rows.push_back({{"test", "decode"},
                         {"batch", batch},
                         {"context", context},
+                        {"keys", std::string(name_of(kv_type()))},
                         {"tokens_per_s", static_cast<double>(batch) / sum},
                         {"distinct_experts", experts},
                         {"megabytes", megabytes},

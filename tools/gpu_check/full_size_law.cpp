@@ -19,14 +19,15 @@ using Row = std::vector<float>;
 /// One sequence whose token at a position is always the same.
 class Prompt {
  public:
-  Prompt(CudaBackend& backend, const Model& model, std::int64_t context)
+  /// `most`: tokens of a step.
+  Prompt(CudaBackend& backend, const Model& model, std::int64_t context, std::int64_t most = kChunk)
       : backend_(backend),
         model_(model),
         pool_(backend, {model.state_shape(), backend.state_types(DType::f8_e4m3)}, 1, StateLayout::pages_for(context)),
-        workspace_(backend, model.workspace_bytes(kChunk, 1)),
+        workspace_(backend, model.workspace_bytes(most, 1)),
         logits_(backend.allocate(model.vocab_size() * 4)) {
     WorkLimits work = model.work_limits();
-    work.tokens = kChunk;
+    work.tokens = most;
     work.logit_rows = work.sequences = work.slots = 1;
     work.context = context;
     backend.reserve(work);
@@ -113,7 +114,7 @@ int full_size_law(const std::vector<std::string>& what) {
     DeviceWeights weights(backend);
     const auto model = bind_model(read_json("bench/configs/nano-nvfp4/config.json"), "nano", weights);
     const auto run = [&](std::int64_t length, std::int64_t chunk, std::int64_t singles) {
-      Prompt prompt(backend, *model, length);
+      Prompt prompt(backend, *model, length, std::max(chunk, kChunk));
       if (length > singles) {
         Row row = prompt.extend(length - singles, chunk);
         if (singles == 0) return row;
@@ -134,6 +135,7 @@ int full_size_law(const std::vector<std::string>& what) {
         checks.compare(name + "chunks of 2048 against one by one", whole, rows[i], false);
         checks.compare(name + "chunks of 2048 again", whole, run(lengths[i], kChunk, 0), true);
         checks.compare(name + "chunks of 777", whole, run(lengths[i], 777, 0), false);
+        if (lengths[i] > kChunk) checks.compare(name + "one step", whole, run(lengths[i], lengths[i], 0), false);
       }
     }
     if (asked("long")) {

@@ -153,7 +153,7 @@ std::unique_ptr<CudaLinear> CudaBackend::empty_linear(std::int64_t rows, std::in
 }
 
 std::int64_t CudaBackend::scratch_bytes(const WorkLimits& limits) const {
-  return CudaPlan(limits).bytes + limits.slots * 4;
+  return CudaPlan(limits, options_.fast).bytes + limits.slots * 4;
 }
 
 void CudaBackend::reserve(const WorkLimits& limits) {
@@ -162,7 +162,7 @@ void CudaBackend::reserve(const WorkLimits& limits) {
   loader_.reset();  // its ring is of no use to steps
   for (Rounded& r : rounded_) r = {};
   limits_ = limits;
-  plan_ = std::make_unique<CudaPlan>(limits);
+  plan_ = std::make_unique<CudaPlan>(limits, options_.fast);
   scratch_.reset();
   scratch_ = allocate(plan_->bytes);
   last_tokens_ = allocate(std::max<std::int64_t>(1, limits.slots) * 4);

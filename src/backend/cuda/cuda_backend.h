@@ -47,8 +47,9 @@ class CudaBackend : public Backend {
   void copy(const std::byte* from, std::byte* to, std::int64_t bytes) override;
   void zero(std::byte* at, std::int64_t bytes) override;
   std::optional<std::int64_t> available_memory() const override;
-  /// Fewer, and reading the experts' weights takes longer than multiplying by them.
-  std::int64_t prompt_chunk() const override { return 2048; }
+  /// With few tokens reading the experts' weights takes longer than multiplying by them; Hopper's wide instruction has
+  /// use for more of each expert.
+  std::int64_t prompt_chunk() const override { return to_.wide ? 8192 : 2048; }
 
   std::unique_ptr<Linear> load_linear(std::span<const LinearWeight> experts) override;
   std::int64_t packed_bytes(std::span<const LinearWeight> experts) const override;
@@ -184,6 +185,7 @@ class CudaBackend : public Backend {
       cuda::LinearOutput each;
       std::int64_t rows = 0;
       bool prompt = false;  // `x` is interleaved, for prefill_experts
+      bool few = false;     // or prefill_few_experts
       cuda::Mixture mixture;
     };
     std::optional<Down> down;

@@ -8,6 +8,8 @@
 #include "backend/cuda/kernels/prefill_attention.h"
 #include "backend/cuda/kernels/prefill_group.h"
 #include "backend/cuda/kernels/prefill_linear.h"
+#include "backend/cuda/kernels/prefill_norm.h"
+#include "backend/cuda/kernels/prefill_router.h"
 #include "backend/cuda/kernels/prefill_scan.h"
 #include "base/error.h"
 
@@ -88,7 +90,8 @@ void CudaBackend::flush_router() {
   flush_norm();
   const Pending::Router r = *std::exchange(pending_.router, std::nullopt);
   const RouterJob& job = r.job;
-  cuda::linear_f32(to_, job.x, job.w, r.x.rows, job.cols, r.logits.cols, job.logits);
+  const bool prompt = options_.prompts && r.x.rows > kFewRows && fits_prefill_linear_f32(job.x, job.w, job.cols);
+  (prompt ? prefill_linear_f32 : cuda::linear_f32)(to_, job.x, job.w, r.x.rows, job.cols, r.logits.cols, job.logits);
   if (r.chooses) cuda::route(to_, job.logits, job.bias, job.shape, r.x.rows, job.ids, job.ids_stride, job.weights);
   if (r.with_experts) launch_experts_up(r.x, r.routing, r.up, r.down, r.experts, r.out, false);
 }
@@ -115,8 +118,10 @@ void CudaBackend::flush_append() {
 void CudaBackend::flush_down() {
   if (!pending_.down) return;
   const Pending::Down d = *std::exchange(pending_.down, std::nullopt);
-  if (d.prompt) {
-    prefill_experts(to_, d.bank, d.x, d.items, d.each, options_.fast);
+  if (d.few) {
+    prefill_few_experts(to_, d.bank, d.x, d.items, d.each);
+  } else if (d.prompt) {
+    prefill_experts(to_, d.bank, d.x, d.rows * d.mixture.chosen, d.items, d.each, options_.fast);
   } else {
     expert_linear(to_, d.bank, d.x, d.items, d.rows > kFewRows, d.each);
   }
@@ -171,8 +176,11 @@ void CudaBackend::rms_norm(ConstMatrix x, const Vector& weight, float eps, Matri
     return;
   }
   const Rows in{const_cast<float*>(reinterpret_cast<const float*>(x.data)), x.stride};  // written only if it is a sum
-  add_rms_norm(to_, sum.data ? rows_of(pending_.addend) : ConstRows{}, mixture, in, f32(weight), eps, x.rows, x.cols,
-               rows_of(out), room_for(kNormed, x.cols, is_prompt(x.rows)));
+  const ConstRows added = sum.data ? rows_of(pending_.addend) : ConstRows{};
+  const bool prompt =
+      options_.prompts && x.rows > kFewRows && fits_prefill_norm(added, mixture, in, x.cols, rows_of(out));
+  (prompt ? prefill_add_rms_norm : add_rms_norm)(to_, added, mixture, in, f32(weight), eps, x.rows, x.cols,
+                                                 rows_of(out), room_for(kNormed, x.cols, is_prompt(x.rows)));
   note_rounded(kNormed, out, is_prompt(x.rows));
 }
 
@@ -296,7 +304,8 @@ void CudaBackend::causal_conv1d_silu(const StagedBatch& batch, ConstMatrix x, co
   p.step.channels = state.channels;
   p.step.width = state.width;
   p.step.convolved = rows_of(out);
-  if (!is_single_step(batch)) flush();
+  const bool by_chunks = to_.wide && options_.fast && out.rows > kFewRows;  // convolution and scan together
+  if (!is_single_step(batch) && !by_chunks) flush();
 }
 
 void CudaBackend::ssd_scan(const StagedBatch& batch, ConstMatrix xBC, ConstMatrix dt, const SsdParameters& p,
@@ -308,14 +317,23 @@ void CudaBackend::ssd_scan(const StagedBatch& batch, ConstMatrix xBC, ConstMatri
   const auto sequences = static_cast<std::int64_t>(batch.host.sequences.size());
   const ScanShape shape{state.heads, state.head_dim, state.state_size, p.groups, p.dt_min, p.dt_max};
   auto* states = reinterpret_cast<float*>(state.data.get());
-  if (!pending_.mamba || !same(xBC, pending_.mamba->convolved)) {
+  if (pending_.mamba && same(xBC, pending_.mamba->convolved) && !is_single_step(batch) &&
+      fits_prefill_ssd(pending_.mamba->step.x, rows_of(out), shape, pending_.mamba->step.width) &&
+      prefill_ssd_bytes(xBC.rows, sequences, shape) <= plan_->expert_out_bytes) {
+    const MambaStep m = std::exchange(pending_.mamba, std::nullopt)->step;
+    changes(out);
+    const SsdInputs in{m.x,          m.kernel, m.conv_bias,    m.conv_state, rows_of(dt),
+                       f32(p.A_log), f32(p.D), f32(p.dt_bias), states};
+    // No expert is at work now, so what is theirs may be used. The convolved rows are kept there, rounded.
+    return prefill_ssd(to_, device_batch(), xBC.rows, sequences, staged_spans_, in, shape,
+                       scratch_.get() + plan_->expert_out, rows_of(out));
+  }
+  if (!pending_.mamba || !same(xBC, pending_.mamba->convolved) || !is_single_step(batch)) {
     flush();
     changes(out);
     const bool prompt = options_.prompts && xBC.rows > kFewRows && fits_prefill_scan(rows_of(xBC), shape);
-    const bool chunks = prompt && to_.wide && options_.fast && fits_prefill_ssd(rows_of(xBC), rows_of(out), shape);
-    const auto scan = chunks ? cuda::prefill_ssd : prompt ? cuda::prefill_scan : cuda::ssd_scan;
-    scan(to_, device_batch(), sequences, rows_of(xBC), rows_of(dt), f32(p.A_log), f32(p.D), f32(p.dt_bias), shape,
-         states, rows_of(out));
+    (prompt ? cuda::prefill_scan : cuda::ssd_scan)(to_, device_batch(), sequences, rows_of(xBC), rows_of(dt),
+                                                   f32(p.A_log), f32(p.D), f32(p.dt_bias), shape, states, rows_of(out));
     return;
   }
   changes(out);
@@ -351,8 +369,11 @@ void CudaBackend::gated_rms_norm(ConstMatrix y, ConstMatrix z, const Vector& wei
   }
   flush();
   changes(out);
-  cuda::gated_rms_norm(to_, rows_of(y), rows_of(z), f32(weight), groups, eps, y.rows, y.cols, rows_of(out),
-                       room_for(kInner, y.cols, is_prompt(y.rows)));
+  const bool prompt = options_.prompts && y.rows > kFewRows &&
+                      fits_prefill_gated_norm(rows_of(y), rows_of(z), groups, y.cols, rows_of(out));
+  (prompt ? prefill_gated_norm : cuda::gated_rms_norm)(to_, rows_of(y), rows_of(z), f32(weight), groups, eps, y.rows,
+                                                       y.cols, rows_of(out),
+                                                       room_for(kInner, y.cols, is_prompt(y.rows)));
   note_rounded(kInner, out, is_prompt(y.rows));
 }
 
@@ -392,7 +413,8 @@ void CudaBackend::attention(const StagedBatch& batch, ConstMatrix q, const KvPag
   }
   flush();
   changes(out);
-  const bool prompt = is_prompt(q.rows) && staged_long_ && fits_prefill_attention(cache_of(cache));
+  const bool prompt =
+      is_prompt(q.rows) && staged_long_ && fits_prefill_attention(cache_of(cache), rows_of(q), rows_of(out));
   if (prompt) {
     const RoundedRows rounded =
         staged_short_ || out.cols > plan_->rounded_stride ? RoundedRows{} : room_for(kInner, out.cols, true);
@@ -468,7 +490,11 @@ void CudaBackend::launch_experts_up(ConstMatrix x, const Routing& routing, const
   const std::int64_t pairs = x.rows * routing.ids.cols;
   const bool many = x.rows > kFewRows, prompt = is_prompt(x.rows) && fits_prefill(up) && fits_prefill(down);
   const Bf16Rows in = rounded(x, prompt);
-  const std::int64_t item_rows = prompt ? kPrefillItemRows : many ? kManyItemRows : kFewItemRows;
+  const bool few = prompt && options_.fast && are_few(pairs, experts);
+  const std::int64_t item_rows = few      ? kPrefillFewRows
+                                 : prompt ? prefill_item_rows(options_.fast)
+                                 : many   ? kManyItemRows
+                                          : kFewItemRows;
   ExpertItems items = group(routing, experts, item_rows, grouped);
 
   LinearOutput hidden;
@@ -482,8 +508,15 @@ void CudaBackend::launch_experts_up(ConstMatrix x, const Routing& routing, const
     CUDA_CHECK(
         cudaMemsetAsync(hidden.rounded, 0, static_cast<std::size_t>(pairs * hidden.rounded_stride * 2), stream_.get()));
   hidden.interleaved = prompt;
-  if (prompt) {
-    prefill_experts(to_, up, in, items, hidden, options_.fast);
+  if (few) {
+    prefill_few_experts(to_, up, in, items, hidden);
+  } else if (prompt) {  // rows of x and of `hidden` lie as the groups do; what the second matrices make comes later
+    auto* const grouped_x = reinterpret_cast<std::uint16_t*>(scratch_.get() + plan_->expert_out);
+    CHECK(in.stride <= 2 * plan_->expert_out_stride, "inputs wider than what was reserved");
+    prefill_gather(to_, in, items.pairs, pairs, routing.ids.cols, grouped_x);
+    ExpertItems groups = items;
+    groups.pairs = nullptr;
+    prefill_experts(to_, up, {grouped_x, in.stride}, pairs, groups, hidden, options_.fast);
   } else {
     expert_linear(to_, up, in, items, many, hidden);
   }
@@ -500,6 +533,7 @@ void CudaBackend::launch_experts_up(ConstMatrix x, const Routing& routing, const
   d.each.stride = plan_->expert_out_stride;
   d.rows = x.rows;
   d.prompt = prompt;
+  d.few = few;
   d.mixture = {d.each.out,  d.each.stride, rows_of(routing.weights), {}, static_cast<std::int32_t>(routing.ids.cols),
                rows_of(out)};
   pending_.mixed = out;

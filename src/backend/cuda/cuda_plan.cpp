@@ -5,6 +5,7 @@
 #include "backend/cuda/kernels/attention_step.h"
 #include "backend/cuda/kernels/device_batch.h"
 #include "backend/cuda/kernels/packed.h"
+#include "backend/cuda/kernels/prefill_scan.h"
 #include "backend/cuda/kernels/sample.h"
 
 namespace strata {
@@ -14,7 +15,7 @@ std::int64_t padded(std::int64_t cols) { return (cols + cuda::kTileCols - 1) / c
 
 }  // namespace
 
-CudaPlan::CudaPlan(const WorkLimits& l) {
+CudaPlan::CudaPlan(const WorkLimits& l, bool fast) {
   const auto take = [&](std::int64_t n) {
     const std::int64_t at = bytes;
     bytes += (n + 255) / 256 * 256;
@@ -41,7 +42,9 @@ CudaPlan::CudaPlan(const WorkLimits& l) {
   hidden_stride = padded(l.expert_features);
   hidden = take(most_pairs * hidden_stride * 2);
   expert_out_stride = most_pairs > 0 ? padded(l.features) : 0;
-  expert_out = take(most_pairs * expert_out_stride * 4);
+  expert_out_bytes = most_pairs * expert_out_stride * 4;
+  if (fast) expert_out_bytes = std::max(expert_out_bytes, cuda::most_ssd_bytes(l.tokens, l.sequences, l.features));
+  expert_out = take(expert_out_bytes);
   attention_rows = std::min(l.sequences, kSplitRows);
   attention_blocks = (l.context + cuda::kBlockKeys - 1) / cuda::kBlockKeys;
   if (attention_blocks <= 1) attention_rows = 0;

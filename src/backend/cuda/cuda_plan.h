@@ -15,10 +15,12 @@ struct CudaPlan {
   std::int64_t pairs, item_expert, item_first, item_count, items;
   std::int64_t hidden, hidden_stride;          // bf16 [tokens * experts_per_token, stride]
   std::int64_t expert_out, expert_out_stride;  // f32 [tokens * experts_per_token, stride]
+  std::int64_t expert_out_bytes;               // of that place, which is a scan's while no expert is at work
   std::int64_t counters;                       // u32, all 0 between kernels: the router's, then attention's
   std::int64_t attention_values, attention_sums, attention_rows, attention_blocks;
 
-  explicit CudaPlan(const WorkLimits& limits);
+  /// `fast`: with room for what the scan of fast numerics leaves between its kernels.
+  explicit CudaPlan(const WorkLimits& limits, bool fast = false);
 };
 
 /// Rows that attention splits over blocks of keys: more of them fill the GPU by themselves.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/kernels/prefill_scan.h"
 #include "base/error.h"
 
 namespace strata {
@@ -29,6 +30,18 @@ TEST(CudaPlan, PartsFollowEachOtherAndAreAligned) {
   EXPECT_EQ(plan.rounded_stride, 512) << "whole tiles of 64 columns";
   EXPECT_EQ(plan.hidden_stride, 64);
   EXPECT_EQ(plan.attention_blocks, 5) << "blocks of 1,024 keys";
+}
+
+TEST(CudaPlan, FastNumericsHaveRoomForAScanByChunks) {
+  WorkLimits l = small_limits();
+  l.features = 4096;
+  for (const std::int64_t experts : {0, 2})
+    for (const std::int64_t tokens : {100, 2048}) {
+      l.experts_per_token = experts, l.tokens = tokens;
+      for (const std::int64_t groups : {1, 8, 16})
+        EXPECT_GE(CudaPlan(l, true).expert_out_bytes,
+                  cuda::prefill_ssd_bytes(tokens, l.sequences, {64, 64, 128, groups, 0, 1}));
+    }
 }
 
 TEST(CudaPlan, GrowsWithTheContextByPagesAndBlocksOnly) {

@@ -7,6 +7,7 @@
 // scale, and its part of x 32 bytes in a row.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace strata::cuda {

@@ -1,8 +1,8 @@
-// A block takes eight tokens of a sequence, a warp each, and 16 heads that share a key. Unit after unit of 128 keys
-// comes to shared memory as bf16; every warp makes of it what a warp of attention.cu makes, and merges units and blocks
-// of units in the same order.
-#include "backend/cuda/kernels/prefill_attention.h"
-#include "backend/cuda/kernels/primitives.cuh"
+// A block takes eight tokens of a sequence and 16 heads that share a key: 128 rows for the wide matrix instruction, 16
+// a warp. One warpgroup brings units of 128 keys to shared memory as bf16, keys ahead of values and one unit ahead of
+// the other two, which multiply. In exact numerics every warp makes of a unit what a warp of attention.cu makes, and
+// merges units and blocks of units in the same order; in fast ones it keeps one running maximum.
+#include "backend/cuda/kernels/prefill_attention_units.cuh"
 #include "base/check.h"
 
 // Only Hopper's kernels use what is here; for other GPUs they are empty.
@@ -11,17 +11,10 @@
 namespace strata::cuda {
 namespace {
 
-constexpr int kWarps = kPrefillSequenceRows, kThreads = 32 * kWarps, kHeads = 16, kDim = 128, kProducts = kDim / 16;
-constexpr int kUnitKeys = 128, kPage = 64;
-/// bf16 from one key to the next: its 16-byte parts begin 4 banks on.
-constexpr int kRow = kDim + 8;
+using namespace prompt_attention;
 
-struct Shared {
-  std::uint16_t keys[kUnitKeys][kRow], values[kUnitKeys][kRow];
-  uint4 queries[kWarps][kProducts][32];
-  float totals[kWarps][64][32];            // of the blocks merged so far, each lane's own
-  uint4 coming[2 * kUnitKeys * 128 / 16];  // the next unit as fp8: keys, then values
-};
+/// Registers of a thread that copies, and of one that multiplies.
+constexpr int kCopierRegisters = 56, kMultiplierRegisters = 224;
 
 /// The merge of two parts: sums and values relative to the larger maximum.
 struct Factors {
@@ -32,254 +25,265 @@ __device__ __forceinline__ Factors merge(float max, float other) {
   return {larger, expf(max - larger), expf(other - larger)};
 }
 
-/// Maxima, sums and values of the heads g and g + 8: values[j][2 h + c] is column 8 j + 2 t + c.
-struct Part {
-  float max[2], sum[2];
-  float values[2 * kProducts][4];
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/// The largest of a row's scores so far, by the four lanes that have it.
+__device__ __forceinline__ float max_of_row(float v) {
+  v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, 1));
+  return fmaxf(v, __shfl_xor_sync(kAllLanes, v, 2));
+}
+__device__ __forceinline__ float sum_of_row(float v) {
+  v += __shfl_xor_sync(kAllLanes, v, 1);
+  return v + __shfl_xor_sync(kAllLanes, v, 2);
+}
+__device__ __forceinline__ float exp2_of(float v) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(r) : "f"(v));
+  return r;
+}
+
+/// values += the unit's, in fast numerics. scores: [n][i] is key 8 n + 2 t + i % 2 of head g + i / 2 * 8.
+struct Running {
+  float max[2] = {-INFINITY, -INFINITY}, sum[2] = {};
 };
-
-__device__ __forceinline__ void add_part(Part& to, const Part& part) {
+__device__ __forceinline__ void weigh_fast(float (&scores)[64], float scale, Running& so_far, float (&values)[64],
+                                           unsigned (&weights)[8][4]) {
+  float max[2] = {so_far.max[0], so_far.max[1]};
+#pragma unroll
+  for (int i = 0; i < 64; ++i) max[i % 4 / 2] = fmaxf(max[i % 4 / 2], scores[i]);
+  bool grew = false;
+  float shrink[2], base[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const Factors f = merge(to.max[h], part.max[h]);
-    to.max[h] = f.max;
-    to.sum[h] = to.sum[h] * f.mine + part.sum[h] * f.other;
-#pragma unroll
-    for (int j = 0; j < 2 * kProducts; ++j)
-#pragma unroll
-      for (int c = 0; c < 2; ++c)
-        to.values[j][h * 2 + c] = to.values[j][h * 2 + c] * f.mine + part.values[j][h * 2 + c] * f.other;
+    max[h] = max_of_row(max[h]);
+    grew |= max[h] > so_far.max[h];
+    shrink[h] = exp2_of((so_far.max[h] - max[h]) * scale);
+    base[h] = max[h] * scale;
+    so_far.max[h] = max[h];
+    so_far.sum[h] *= shrink[h];
   }
-}
-
-/// kTerms: of bf16 that a weight is the sum of; three give all 24 bits.
-/// What a warp makes of the unit in shared memory, of which its token sees the first `left` keys.
-template <int kTerms>
-__device__ __forceinline__ void attend(const Shared& shared, int left, float scale, int warp, int lane, Part& unit) {
-  const int g = lane / 4, t = lane % 4;
-  float scores[kUnitKeys / 8][4];
-  float max[2] = {-INFINITY, -INFINITY};
-  constexpr int kTogether = 4;  // tiles of 8 keys
+  if (__any_sync(kAllLanes, grew))
 #pragma unroll
-  for (int first = 0; first < kUnitKeys / 8; first += kTogether) {
+    for (int i = 0; i < 64; ++i) values[i] *= shrink[i % 4 / 2];
 #pragma unroll
-    for (int n = first; n < first + kTogether; ++n) scores[n][0] = scores[n][1] = scores[n][2] = scores[n][3] = 0;
-    if (first * 8 < left) {
+  for (int kb = 0; kb < 8; ++kb)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        uint4 pairs[kTogether][2];
-#pragma unroll
-        for (int n = 0; n < kTogether; ++n) {
-          const auto* key = reinterpret_cast<const uint4*>(&shared.keys[(first + n) * 8 + g][half * 64 + t * 16]);
-          pairs[n][0] = key[0], pairs[n][1] = key[1];
-        }
-#pragma unroll
-        for (int kb = 0; kb < 4; ++kb) {
-          const uint4 q = shared.queries[warp][half * 4 + kb][lane];
-          const unsigned a[4] = {q.x, q.y, q.z, q.w};
-#pragma unroll
-          for (int n = 0; n < kTogether; ++n) {
-            const uint4 p = pairs[n][kb / 2];
-            multiply_add(scores[first + n], a, kb % 2 ? p.z : p.x, kb % 2 ? p.w : p.y);
-          }
-        }
-      }
+    for (int v = 0; v < 4; ++v) {
+      const int n = 2 * kb + v / 2, h = v % 2;
+      const float lo = exp2_of(fmaf(scores[n * 4 + h * 2], scale, -base[h]));
+      const float hi = exp2_of(fmaf(scores[n * 4 + h * 2 + 1], scale, -base[h]));
+      so_far.sum[h] += lo + hi;
+      weights[kb][v] = pack_bf16x2(lo, hi);
     }
-#pragma unroll
-    for (int n = first; n < first + kTogether; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        scores[n][i] = n * 8 + t * 2 + i % 2 < left ? scores[n][i] * scale : -INFINITY;
-        max[i / 2] = fmaxf(max[i / 2], scores[n][i]);
-      }
-  }
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    max[h] = fmaxf(max[h], __shfl_xor_sync(kAllLanes, max[h], 1));
-    max[h] = fmaxf(max[h], __shfl_xor_sync(kAllLanes, max[h], 2));
-    unit.max[h] = max[h];
-    unit.sum[h] = 0;
-  }
-#pragma unroll
-  for (int j = 0; j < 2 * kProducts; ++j)
-    unit.values[j][0] = unit.values[j][1] = unit.values[j][2] = unit.values[j][3] = 0;
-  // Lane -> the row of an 8 x 8 block that it points ldmatrix to: keys 0 .. 15, columns 0 and 8.
-  const auto values_at = static_cast<unsigned>(__cvta_generic_to_shared(&shared.values[lane % 16][lane / 16 * 8]));
-#pragma unroll
-  for (int kb = 0; kb < kUnitKeys / 16; ++kb) {
-    if (kb * 16 >= left) break;
-    unsigned weights[kTerms][4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int n = 2 * kb + i / 2, h = i % 2;
-      float lo = expf(scores[n][h * 2] - max[h]), hi = expf(scores[n][h * 2 + 1] - max[h]);
-      unit.sum[h] += lo;
-      unit.sum[h] += hi;
-#pragma unroll
-      for (int term = 0; term < kTerms; ++term) {
-        const unsigned both = pack_bf16x2(lo, hi);
-        weights[term][i] = both;
-        lo -= __uint_as_float(both << 16), hi -= __uint_as_float(both & 0xffff0000u);
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < 2 * kProducts; j += 2) {
-      unsigned b[4];
-      asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
-                   : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
-                   : "r"(values_at + static_cast<unsigned>(kb * 16 * kRow * 2 + j * 16)));
-#pragma unroll
-      for (int term = 0; term < kTerms; ++term) {
-        multiply_add(unit.values[j], weights[term], b[0], b[1]);
-        multiply_add(unit.values[j + 1], weights[term], b[2], b[3]);
-      }
-    }
-  }
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    unit.sum[h] += __shfl_xor_sync(kAllLanes, unit.sum[h], 1);
-    unit.sum[h] += __shfl_xor_sync(kAllLanes, unit.sum[h], 2);
-  }
 }
 
-__device__ __forceinline__ void copy_async(void* shared, const void* global, bool there) {
-  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" ::"r"(to), "l"(global), "r"(there ? 16 : 0) : "memory");
-}
-__device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#endif
 
-/// Two fp8 values of a word's half as two bf16, as Tile<Format::fp8>.
-__device__ __forceinline__ unsigned pair_of(unsigned word, unsigned pick) {
-  const unsigned v = __byte_perm(word, 0, pick);
-  return multiply_bf16x2((v & 0x80008000u) | ((v & 0x7f007f00u) >> 4), 0x7b807b80u);
-}
-
-template <bool kFp8, int kTerms>
+template <bool kFp8, bool kExact>
 __global__ void __launch_bounds__(kThreads, 1)
     prefill_attention_kernel(DeviceBatch batch, ConstRows q, int heads, Cache cache, float scale, Rows out,
                              RoundedRows rounded) {
-#if __CUDA_ARCH__ == 900  // its shared memory is more than others have
-  extern __shared__ uint4 memory[];
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  extern __shared__ std::byte memory[];
+  using Layout = std::conditional_t<kExact, ExactShared, Shared>;
+  Layout& shared = *reinterpret_cast<Layout*>(memory + (1024 - shared_address(memory) % 1024) % 1024);
   wait_for_predecessors();
-  constexpr int kParts = kSpanRows / kWarps;
+  constexpr int kParts = kSpanRows / kTokens;
   const int block = static_cast<int>(gridDim.x - 1 - blockIdx.x);  // the longest first
   const Span span = batch.span(block / kParts);
-  const DeviceSequence s = batch.sequence(span.sequence);
-  const int first = span.first + block % kParts * kWarps;
-  if (s.count < kPrefillSequenceRows || first >= s.count) return;
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const int sharing = heads / cache.heads, head_tiles = (sharing + kHeads - 1) / kHeads;
-  const int kv_head = static_cast<int>(blockIdx.y) / head_tiles;
-  const int first_head = static_cast<int>(blockIdx.y) % head_tiles * kHeads;
-  const bool there = first + warp < s.count;
-  const std::int64_t row = s.first_row + first + warp;
-  const std::int64_t visible = there ? s.position + first + warp + 1 : 0;  // keys that the warp's token sees
-  const std::int64_t most = s.position + min(first + kWarps, s.count);     // that any of the block's does
-  const std::int32_t* pages = batch.pages(s);
-
+  Work work;
+  work.s = batch.sequence(span.sequence);
+  const DeviceSequence& s = work.s;
+  work.first = span.first + block % kParts * kTokens;
+  if (s.count < kPrefillSequenceRows || work.first >= s.count) return;
+  const int head_tiles = (heads / cache.heads + kHeads - 1) / kHeads;
+  work.sharing = heads / cache.heads;
+  work.kv_head = static_cast<int>(blockIdx.y) / head_tiles;
+  work.first_head = static_cast<int>(blockIdx.y) % head_tiles * kHeads;
+  work.most = s.position + min(work.first + kTokens, s.count);
+  if (threadIdx.x == 0) {
 #pragma unroll
-  for (int kb = 0; kb < kProducts; ++kb) {
-    unsigned query[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int head = first_head + g + i % 2 * 8, column = kb / 4 * 64 + t * 16 + kb % 4 * 4 + i / 2 * 2;
-      const float* from = q.data + row * q.stride + (kv_head * sharing + head) * kDim + column;
-      const bool read = there && head < sharing;
-      query[i] = pack_bf16x2(read ? from[0] : 0.0f, read ? from[1] : 0.0f);
+    for (int i = 0; i < 2; ++i) {
+      init_barrier(shared.keys_came[i], 128), init_barrier(shared.values_came[i], 128);
+      init_barrier(shared.keys_used[i], 4 * kGroups), init_barrier(shared.values_used[i], 4 * kGroups);
     }
-    shared.queries[warp][kb][lane] = {query[0], query[1], query[2], query[3]};
   }
-  for (int i = 0; i < 64; ++i) shared.totals[warp][i][lane] = 0;
-  float total_max[2] = {-INFINITY, -INFINITY}, total_sum[2] = {};
-  Part of_block;
-  const auto clear_block = [&] {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) of_block.max[h] = -INFINITY, of_block.sum[h] = 0;
-#pragma unroll
-    for (int j = 0; j < 2 * kProducts; ++j)
-      of_block.values[j][0] = of_block.values[j][1] = of_block.values[j][2] = of_block.values[j][3] = 0;
-  };
-  clear_block();
+  __syncthreads();
+  const int warpgroup = threadIdx.x / 128;
+  if (warpgroup == kGroups) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCopierRegisters));
+    return copy_units<kFp8>(shared, batch, cache, work);
+  }
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kMultiplierRegisters));
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;  // a warp a token
+  const bool there = work.first + warp < s.count;
+  const std::int64_t row = s.first_row + work.first + warp;
+  const std::int64_t visible = there ? s.position + work.first + warp + 1 : 0;  // keys that the warp's token sees
+  {
+    std::byte* rows = &shared.queries[warpgroup].rows[lane / 16][0][0];
+    const float* from = q.data + (there ? row : 0) * q.stride + (work.kv_head * work.sharing + work.first_head) * kDim;
+#pragma unroll 4
+    for (int head = 0; head < kHeads; ++head) {
+      const bool read = there && work.first_head + head < work.sharing;
+      float4 v{0, 0, 0, 0};
+      if (read) v = *reinterpret_cast<const float4*>(from + head * kDim + lane * 4);
+      *reinterpret_cast<uint2*>(rows + place_of(warp % 4 * 16 + head, lane % 16 / 4, lane % 4)) = {
+          pack_bf16x2(v.x, v.y), pack_bf16x2(v.z, v.w)};
+    }
+  }
+  fence_for_wgmma();
+  if (warpgroup == 0) {  // the warpgroup's queries are there
+    asm volatile("bar.sync 1,128;" ::: "memory");
+  } else {
+    asm volatile("bar.sync 2,128;" ::: "memory");
+  }
 
-  // A unit's keys, then its values, in 16-byte parts; a thread always has the same columns.
-  constexpr int kRowBytes = kDim * (kFp8 ? 1 : 2), kParts16 = kRowBytes / 16, kRowsApart = kThreads / kParts16;
-  const int part = threadIdx.x % kParts16, copied = threadIdx.x / kParts16;
-  const auto each_part = [&](std::int64_t first_key, auto f) {  // f(key in the unit, of values, where it is, there)
+  const std::uint64_t query_rows = wgmma_rows(shared_address(&shared.queries[warpgroup]));
+  float scores[64], values[64];
+  const auto score_unit = [&](unsigned stage) {
+    const std::uint64_t key_rows = wgmma_rows(shared_address(&shared.keys[stage]));
+    wgmma_fence();
 #pragma unroll
-    for (int i = 0; i < kUnitKeys / kRowsApart; ++i) {
-      const int key = copied + i * kRowsApart;
-      const bool read = first_key + key < most;
-      const std::int64_t page = read ? pages[(first_key + key) / kPage] : 0;
-      const std::byte* at =
-          cache.data + ((page * 2 * cache.heads + kv_head) * kPage + key % kPage) * kRowBytes + part * 16;
-      f(key, 0, at, read);
-      f(key, 1, at + static_cast<std::int64_t>(cache.heads) * kPage * kRowBytes, read);
+    for (int kb = 0; kb < kProducts; ++kb) {
+      const unsigned in_half = static_cast<unsigned>(kb % 4 * 2);
+      multiply_rows(scores, query_rows + static_cast<unsigned>(kb / 4 * kGroupRows * 8) + in_half,
+                    key_rows + static_cast<unsigned>(kb / 4 * kUnitKeys * 8) + in_half, kb > 0);
     }
+    wgmma_commit();
+    wgmma_wait<0>();
   };
-  const auto fetch_fp8 = [&](std::int64_t first_key) {
-    if (first_key >= most) return;
-    each_part(first_key, [&](int key, int of_values, const std::byte* at, bool read) {
-      copy_async(&shared.coming[(of_values * kUnitKeys + key) * 8 + part], at, read);
-    });
+  const auto used = [&](std::uint64_t& barrier) {
+    __syncwarp();
+    if (lane == 0) arrive(barrier);
   };
-  if (kFp8) fetch_fp8(0);
-  for (std::int64_t first_key = 0; first_key < most; first_key += kUnitKeys) {
-    if (kFp8) wait_for_copies();
-    __syncthreads();  // the unit before is done with
-    if (kFp8) {
-      each_part(first_key, [&](int key, int of_values, const std::byte*, bool) {
-        const uint4 v = shared.coming[(of_values * kUnitKeys + key) * 8 + part];
-        auto* to = reinterpret_cast<uint4*>(&(of_values ? shared.values : shared.keys)[key][part * 16]);
-        constexpr unsigned kLow = 0x1404, kHigh = 0x3424;
-        to[0] = {pair_of(v.x, kLow), pair_of(v.x, kHigh), pair_of(v.y, kLow), pair_of(v.y, kHigh)};
-        to[1] = {pair_of(v.z, kLow), pair_of(v.z, kHigh), pair_of(v.w, kLow), pair_of(v.w, kHigh)};
-      });
-      fetch_fp8(first_key + kUnitKeys);
-    } else {
-      each_part(first_key, [&](int key, int of_values, const std::byte* at, bool read) {
-        copy_async(&(of_values ? shared.values : shared.keys)[key][part * 8], at, read);
-      });
-      wait_for_copies();
-    }
-    __syncthreads();
-    const int left = static_cast<int>(min(visible - first_key, static_cast<std::int64_t>(kUnitKeys)));
-    if (left <= 0) continue;
-    {
-      Part unit;
-      attend<kTerms>(shared, left, scale, warp, lane, unit);
-      add_part(of_block, unit);
-    }
-    const std::int64_t end = first_key + kUnitKeys;
-    if (end % kBlockKeys != 0 && end < visible) continue;
+  [[maybe_unused]] float total_max[2] = {-INFINITY, -INFINITY}, total_sum[2] = {};
+  if constexpr (kExact) {
+    float(*totals)[32] = shared.totals[warp];
+    for (int i = 0; i < 64; ++i) totals[i][lane] = 0;
+    float block_values[64], block_max[2], block_sum[2];
+    const auto clear_block = [&] {
+      block_max[0] = block_max[1] = -INFINITY, block_sum[0] = block_sum[1] = 0;
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const Factors f = merge(total_max[h], of_block.max[h]);
-      total_max[h] = f.max;
-      total_sum[h] = total_sum[h] * f.mine + of_block.sum[h] * f.other;
-#pragma unroll
-      for (int j = 0; j < 2 * kProducts; ++j)
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          float& value = shared.totals[warp][j * 4 + h * 2 + c][lane];
-          value = value * f.mine + of_block.values[j][h * 2 + c] * f.other;
-        }
-    }
+      for (int i = 0; i < 64; ++i) block_values[i] = 0;
+    };
     clear_block();
+    unsigned unit = 0;
+    for (std::int64_t first_key = 0; first_key < work.most; first_key += kUnitKeys, ++unit) {
+      const unsigned stage = unit % 2, phase = unit / 2 & 1;
+      wait(shared.keys_came[stage], phase);
+      score_unit(stage);
+      used(shared.keys_used[stage]);
+      const int left = static_cast<int>(min(visible - first_key, static_cast<std::int64_t>(kUnitKeys)));
+      float max[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+#pragma unroll
+      for (int i = 0; i < 64; ++i) {
+        scores[i] = i / 4 * 8 + t * 2 + i % 2 < left ? scores[i] * scale : -INFINITY;
+        max[i % 4 / 2] = fmaxf(max[i % 4 / 2], scores[i]);
+      }
+      max[0] = max_of_row(max[0]), max[1] = max_of_row(max[1]);
+      constexpr int kTerms = 3;  // of bf16 that a weight is the sum of: all 24 bits
+      unsigned even[kTerms][4], odd[kTerms][4];
+      const auto weigh = [&](int kb, unsigned(&weights)[kTerms][4]) {
+#pragma unroll
+        for (int v = 0; v < 4; ++v) {
+          const int n = 2 * kb + v / 2, h = v % 2;
+          float lo = expf(scores[n * 4 + h * 2] - max[h]), hi = expf(scores[n * 4 + h * 2 + 1] - max[h]);
+          sum[h] += lo;
+          sum[h] += hi;
+#pragma unroll
+          for (int term = 0; term < kTerms; ++term) {
+            const unsigned both = pack_bf16x2(lo, hi);
+            weights[term][v] = both;
+            lo -= __uint_as_float(both << 16), hi -= __uint_as_float(both & 0xffff0000u);
+          }
+        }
+#pragma unroll
+        for (int term = 0; term < kTerms; ++term) keep(weights[term]);
+      };
+      weigh(0, even);
+      wait(shared.values_came[stage], phase);
+      const std::uint64_t columns = columns_of(shared_address(&shared.values[stage]));
+#pragma unroll
+      for (int kb = 0; kb < kProducts; ++kb) {
+        auto& weights = kb % 2 ? odd : even;
+        wgmma_fence();
+#pragma unroll
+        for (int term = 0; term < kTerms; ++term)
+          multiply_columns(values, weights[term], columns + static_cast<unsigned>(kb * 16 * 8), kb > 0 || term > 0);
+        wgmma_commit();
+        if (kb + 1 < kProducts) weigh(kb + 1, kb % 2 ? even : odd);
+        wgmma_wait<0>();
+      }
+      used(shared.values_used[stage]);
+      if (left <= 0) continue;
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const Factors f = merge(block_max[h], max[h]);
+        block_max[h] = f.max;
+        block_sum[h] = block_sum[h] * f.mine + sum_of_row(sum[h]) * f.other;
+#pragma unroll
+        for (int i = h * 2; i < 64; i += i % 2 ? 3 : 1)
+          block_values[i] = block_values[i] * f.mine + values[i] * f.other;
+      }
+      const std::int64_t end = first_key + kUnitKeys;
+      if (end % kBlockKeys != 0 && end < visible) continue;
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const Factors f = merge(total_max[h], block_max[h]);
+        total_max[h] = f.max;
+        total_sum[h] = total_sum[h] * f.mine + block_sum[h] * f.other;
+#pragma unroll
+        for (int i = h * 2; i < 64; i += i % 2 ? 3 : 1)
+          totals[i][lane] = totals[i][lane] * f.mine + block_values[i] * f.other;
+      }
+      clear_block();
+    }
+#pragma unroll
+    for (int i = 0; i < 64; ++i) values[i] = totals[i][lane];
+  } else {
+    Running so_far;
+#pragma unroll
+    for (int i = 0; i < 64; ++i) values[i] = 0;
+    const float to_base_2 = scale * 1.44269504f;
+    unsigned unit = 0;
+    for (std::int64_t first_key = 0; first_key < work.most; first_key += kUnitKeys, ++unit) {
+      const unsigned stage = unit % 2, phase = unit / 2 & 1;
+      wait(shared.keys_came[stage], phase);
+      score_unit(stage);
+      used(shared.keys_used[stage]);
+      const int left = static_cast<int>(min(visible - first_key, static_cast<std::int64_t>(kUnitKeys)));
+      if (left < kUnitKeys)
+#pragma unroll
+        for (int i = 0; i < 64; ++i)
+          if (i / 4 * 8 + t * 2 + i % 2 >= left) scores[i] = -INFINITY;
+      unsigned weights[kProducts][4];
+      weigh_fast(scores, to_base_2, so_far, values, weights);
+#pragma unroll
+      for (int kb = 0; kb < kProducts; ++kb) keep(weights[kb]);
+      wait(shared.values_came[stage], phase);
+      const std::uint64_t columns = columns_of(shared_address(&shared.values[stage]));
+      wgmma_fence();
+#pragma unroll
+      for (int kb = 0; kb < kProducts; ++kb)
+        multiply_columns(values, weights[kb], columns + static_cast<unsigned>(kb * 16 * 8), 1);
+      wgmma_commit();
+      wgmma_wait<0>();
+      used(shared.values_used[stage]);
+    }
+    total_sum[0] = sum_of_row(so_far.sum[0]), total_sum[1] = sum_of_row(so_far.sum[1]);
   }
   if (!there) return;
   const float v_scale = kFp8 ? cache.v_scale : 1.0f;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int head = first_head + g + h * 8;
-    if (head >= sharing) continue;
-    const std::int64_t column = (kv_head * sharing + head) * kDim + t * 2;
+    const int head = work.first_head + g + h * 8;
+    if (head >= work.sharing) continue;
+    const std::int64_t column = (work.kv_head * work.sharing + head) * kDim + t * 2;
 #pragma unroll
     for (int j = 0; j < 2 * kProducts; ++j) {
-      const auto value = [&](int c) { return shared.totals[warp][j * 4 + h * 2 + c][lane] * v_scale / total_sum[h]; };
-      const float lo = value(0), hi = value(1);
-      float* to = out.data + row * out.stride + column + j * 8;
-      to[0] = lo, to[1] = hi;
+      const float lo = values[j * 4 + h * 2] * v_scale / total_sum[h];
+      const float hi = values[j * 4 + h * 2 + 1] * v_scale / total_sum[h];
+      *reinterpret_cast<float2*>(out.data + row * out.stride + column + j * 8) = {lo, hi};
       if (rounded.data)
         *reinterpret_cast<unsigned*>(rounded.data + row * rounded.stride + rounded.place(column + j * 8)) =
             pack_bf16x2(lo, hi);
@@ -288,29 +292,30 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-template <bool kFp8, int kTerms>
+template <bool kFp8, bool kExact>
 void launch_attention(const Launch& to, DeviceBatch batch, std::int64_t spans, ConstRows q, int heads,
                       const Cache& cache, float scale, Rows out, RoundedRows rounded) {
+  constexpr int kBytes = 1024 + static_cast<int>(kExact ? sizeof(ExactShared) : sizeof(Shared));
   static const bool once = [] {
-    CUDA_CHECK(cudaFuncSetAttribute(prefill_attention_kernel<kFp8, kTerms>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(sizeof(Shared))));
+    CUDA_CHECK(cudaFuncSetAttribute(prefill_attention_kernel<kFp8, kExact>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    kBytes));
     return true;
   }();
   static_cast<void>(once);
   const int sharing = heads / cache.heads, head_tiles = (sharing + kHeads - 1) / kHeads;
-  launch(to, "prefill_attention_kernel", prefill_attention_kernel<kFp8, kTerms>,
-         dim3(static_cast<unsigned>(spans * (kSpanRows / kWarps)), static_cast<unsigned>(cache.heads * head_tiles)),
-         kThreads, sizeof(Shared), batch, q, heads, cache, scale * (kFp8 ? cache.k_scale : 1.0f), out, rounded);
+  launch(to, "prefill_attention_kernel", prefill_attention_kernel<kFp8, kExact>,
+         dim3(static_cast<unsigned>(spans * (kSpanRows / kTokens)), static_cast<unsigned>(cache.heads * head_tiles)),
+         kThreads, kBytes, batch, q, heads, cache, scale * (kFp8 ? cache.k_scale : 1.0f), out, rounded);
 }
 
 }  // namespace
 
 void prefill_attention(const Launch& to, DeviceBatch batch, std::int64_t spans, ConstRows q, std::int64_t heads,
                        const Cache& cache, float scale, Rows out, RoundedRows rounded, bool fast) {
-  CHECK(fits_prefill_attention(cache), "a cache's shape");
-  const auto launch_for = fast        ? cache.fp8 ? launch_attention<true, 1> : launch_attention<false, 1>
-                                 : cache.fp8 ? launch_attention<true, 3>
-                                      : launch_attention<false, 3>;
+  CHECK(fits_prefill_attention(cache, q, out), "rows of attention");
+  const auto launch_for = fast        ? cache.fp8 ? launch_attention<true, false> : launch_attention<false, false>
+                                 : cache.fp8 ? launch_attention<true, true>
+                                      : launch_attention<false, true>;
   launch_for(to, batch, spans, q, static_cast<int>(heads), cache, scale, out, rounded);
 }
 

@@ -159,6 +159,189 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
+// The same for states of 128 values a row, as the releases have. What limits it is how much of B and C registers get
+// from shared memory, so a thread has four rows, and half of one of the eight parts that a row is summed in (n = part
+// + 8 i): two warps sum i < 8, and two go on with i >= 8, one stage of tokens later. Four more bring the inputs and add
+// the parts, in the order that the lanes of the other kernel add them in.
+constexpr int kParts = 8, kHalf = 8, kPartRows = 32, kRowsEach = 4, kPartStage = 8;
+constexpr int kScanners = kParts * 2 * kPartRows / kRowsEach, kHelpers = 128;
+static_assert(kSteps % kPartStage == 0 && kSteps / kPartStage >= 4);
+
+struct PartShared {
+  float inputs[3][kPartStage][2][kParts][2 * kHalf + 4];               // B and C; parts are banks apart
+  float X[4][kPartStage][kPartRows], added[4][kPartStage][kPartRows];  // x, and dt x
+  float sums[3][kPartStage][kParts][kPartRows];
+  float2 steps[2][kSteps];  // dt, and the decay it makes
+};
+
+/// What a scanner reads for one token.
+struct PartInputs {
+  float4 b[kHalf / 4], c[kHalf / 4], added, y;
+  float decay;
+};
+
+__global__ void __launch_bounds__(kScanners + kHelpers, 1)
+    prefill_scan_parts_kernel(DeviceBatch batch, ConstRows xBC, ConstRows dt, const float* A_log, const float* D,
+                              const float* dt_bias, ScanShape shape, float* states, Rows out) {
+  constexpr int kN = 2 * kHalf * kParts;
+  extern __shared__ float4 memory[];
+  PartShared& shared = *reinterpret_cast<PartShared*>(memory);
+  wait_for_predecessors();
+  const DeviceSequence s = batch.sequence(static_cast<int>(blockIdx.z));
+  const int head = blockIdx.y, P = static_cast<int>(shape.head_dim), first_p = static_cast<int>(blockIdx.x) * kPartRows;
+  const int group = head / static_cast<int>(shape.heads / shape.groups);
+  const std::int64_t x_at = head * P + first_p, b_at = shape.heads * P + group * kN, c_at = b_at + shape.groups * kN;
+  const int stages = (s.count + kPartStage - 1) / kPartStage;
+
+  const bool helps = threadIdx.x >= kScanners;
+
+  // What helpers do.
+  const int tid = static_cast<int>(threadIdx.x) - kScanners;
+  const float rate = -expf(A_log[head]), skip = D[head], bias = dt_bias[head];
+  constexpr int kPieces = kPartStage * 2 * kN / 4 / kHelpers, kXPieces = kPartStage * kPartRows / 4;
+  static_assert(kXPieces <= kHelpers && kSteps <= 32);
+  float4 next[kPieces], next_X{0, 0, 0, 0};
+  const auto fetch = [&](int stage) {
+    const int first = stage * kPartStage;
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      const int piece = tid + i * kHelpers, t = piece / (2 * kN / 4), at = piece % (2 * kN / 4);
+      const float* from = xBC.data + (s.first_row + first + t) * xBC.stride + (at < kN / 4 ? b_at : c_at);
+      next[i] = first + t < s.count ? *reinterpret_cast<const float4*>(from + at % (kN / 4) * 4) : float4{0, 0, 0, 0};
+    }
+    const int t = tid / (kPartRows / 4);
+    if (tid < kXPieces && first + t < s.count)
+      next_X = *reinterpret_cast<const float4*>(xBC.data + (s.first_row + first + t) * xBC.stride + x_at +
+                                                tid % (kPartRows / 4) * 4);
+  };
+  float next_dt = 0;
+  const auto fetch_dt = [&](int first) {
+    if (tid < kSteps && first + tid < s.count) next_dt = dt.data[(s.first_row + first + tid) * dt.stride + head];
+  };
+  const auto make_steps = [&](int first) {
+    if (tid >= kSteps) return;
+    const float v = next_dt + bias;
+    const float step = fminf(fmaxf(v > 20.0f ? v : log1pf(expf(v)), shape.dt_min), shape.dt_max);
+    shared.steps[first / kSteps % 2][tid] = {step, expf(rate * step)};
+  };
+  const auto store = [&](int stage) {
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      const int piece = tid + i * kHelpers, t = piece / (2 * kN / 4), n = piece % (kN / 4) * 4;
+      float(*to)[2 * kHalf + 4] = &shared.inputs[stage % 3][t][piece % (2 * kN / 4) / (kN / 4)][n % kParts];
+      const int place = n / kParts;
+      to[0][place] = next[i].x, to[1][place] = next[i].y, to[2][place] = next[i].z, to[3][place] = next[i].w;
+    }
+    if (tid >= kXPieces) return;
+    const int t = tid / (kPartRows / 4), p = tid % (kPartRows / 4) * 4, token = stage * kPartStage + t;
+    const float step = shared.steps[token / kSteps % 2][token % kSteps].x;
+    *reinterpret_cast<float4*>(&shared.X[stage % 4][t][p]) = next_X;
+    *reinterpret_cast<float4*>(&shared.added[stage % 4][t][p]) = {step * next_X.x, step * next_X.y, step * next_X.z,
+                                                                  step * next_X.w};
+  };
+  const auto help = [&](int k) {
+    if (k + 1 < stages) store(k + 1);
+    if (k + 2 < stages) {
+      fetch(k + 2);
+      if ((k + 2) * kPartStage % kSteps == 0) {
+        make_steps((k + 2) * kPartStage);
+        fetch_dt((k + 2) * kPartStage + kSteps);
+      }
+    }
+    if (k >= 2) {
+      const int first = (k - 2) * kPartStage;
+#pragma unroll
+      for (int i = 0; i < kPartStage * kPartRows / kHelpers; ++i) {
+        const int t = tid / kPartRows + i * (kHelpers / kPartRows), p = tid % kPartRows;
+        const auto sum = [&](int part) { return shared.sums[(k - 2) % 3][t][part][p]; };
+        const float y = ((sum(0) + sum(4)) + (sum(2) + sum(6))) + ((sum(1) + sum(5)) + (sum(3) + sum(7)));
+        if (first + t < s.count)
+          out.data[(s.first_row + first + t) * out.stride + x_at + p] = fmaf(skip, shared.X[(k - 2) % 4][t][p], y);
+      }
+    }
+  };
+
+  // What scanners do.
+  const int later = static_cast<int>(threadIdx.x) / (kScanners / 2);  // i >= 8
+  const int part = static_cast<int>(threadIdx.x) / (kPartRows / kRowsEach) % kParts;
+  const int row = static_cast<int>(threadIdx.x) % (kPartRows / kRowsEach) * kRowsEach;
+  float* state = states + ((s.slot * shape.heads + head) * P + first_p + row) * kN + later * kHalf * kParts + part;
+  float S[kRowsEach][kHalf];
+  const auto scan_stage = [&](int stage) {
+    if (stage < 0 || stage >= stages) return;
+    const auto load = [&](int t) {
+      PartInputs in;
+      const auto* from = reinterpret_cast<const float4*>(&shared.inputs[stage % 3][t][0][part][later * kHalf]);
+      constexpr int kToC = kParts * (2 * kHalf + 4) / 4;
+      in.b[0] = from[0], in.b[1] = from[1], in.c[0] = from[kToC], in.c[1] = from[kToC + 1];
+      in.added = *reinterpret_cast<const float4*>(&shared.added[stage % 4][t][row]);
+      in.decay = shared.steps[stage * kPartStage / kSteps % 2][stage * kPartStage % kSteps + t].y;
+      in.y = float4{0, 0, 0, 0};
+      if (later) in.y = *reinterpret_cast<const float4*>(&shared.sums[stage % 3][t][part][row]);
+      return in;
+    };
+    const int tokens = min(kPartStage, s.count - stage * kPartStage);
+    const auto scan = [&](int t, const PartInputs& in) {
+      const float B[kHalf] = {in.b[0].x, in.b[0].y, in.b[0].z, in.b[0].w, in.b[1].x, in.b[1].y, in.b[1].z, in.b[1].w};
+      const float C[kHalf] = {in.c[0].x, in.c[0].y, in.c[0].z, in.c[0].w, in.c[1].x, in.c[1].y, in.c[1].z, in.c[1].w};
+      const float added[kRowsEach] = {in.added.x, in.added.y, in.added.z, in.added.w};
+      float y[kRowsEach] = {in.y.x, in.y.y, in.y.z, in.y.w};
+#pragma unroll
+      for (int i = 0; i < kHalf; ++i)
+#pragma unroll
+        for (int r = 0; r < kRowsEach; ++r) {
+          S[r][i] = fmaf(added[r], B[i], in.decay * S[r][i]);
+          y[r] = fmaf(S[r][i], C[i], y[r]);
+        }
+      *reinterpret_cast<float4*>(&shared.sums[stage % 3][t][part][row]) = float4{y[0], y[1], y[2], y[3]};
+    };
+    if (tokens == kPartStage) {
+      PartInputs in = load(0);
+#pragma unroll
+      for (int t = 0; t < kPartStage; ++t) {
+        PartInputs coming = in;
+        if (t + 1 < kPartStage) coming = load(t + 1);
+        scan(t, in);
+        in = coming;
+      }
+    } else {
+#pragma unroll 1
+      for (int t = 0; t < tokens; ++t) scan(t, load(t));
+    }
+  };
+
+  if (helps) {
+    fetch_dt(0);
+    fetch(0);
+    make_steps(0);
+    fetch_dt(kSteps);
+  } else {
+#pragma unroll
+    for (int r = 0; r < kRowsEach; ++r)
+#pragma unroll
+      for (int i = 0; i < kHalf; ++i) S[r][i] = state[r * kN + i * kParts];
+  }
+  __syncthreads();
+  if (helps) {
+    store(0);
+    if (1 < stages) fetch(1);
+  }
+  __syncthreads();
+  for (int k = 0; k < stages + 2; ++k) {
+    if (helps) {
+      help(k);
+    } else {
+      scan_stage(k - later);
+    }
+    __syncthreads();
+  }
+  if (helps) return;
+#pragma unroll
+  for (int r = 0; r < kRowsEach; ++r)
+#pragma unroll
+    for (int i = 0; i < kHalf; ++i) state[r * kN + i * kParts] = S[r][i];
+}
+
 template <int kValues, int kRows>
 void launch_scan(const Launch& to, DeviceBatch batch, std::int64_t sequences, ConstRows xBC, ConstRows dt,
                  const float* A_log, const float* D, const float* dt_bias, const ScanShape& shape, float* state,
@@ -180,6 +363,18 @@ bool fits_prefill_scan(ConstRows xBC, const ScanShape& shape) {
 void prefill_scan(const Launch& to, DeviceBatch batch, std::int64_t sequences, ConstRows xBC, ConstRows dt,
                   const float* A_log, const float* D, const float* dt_bias, const ScanShape& shape, float* state,
                   Rows out) {
+  if (shape.state_size == 2 * kHalf * kParts && shape.head_dim % kPartRows == 0) {
+    static const bool once = [] {
+      CUDA_CHECK(cudaFuncSetAttribute(prefill_scan_parts_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(sizeof(PartShared))));
+      return true;
+    }();
+    static_cast<void>(once);
+    return launch(to, "prefill_scan_parts_kernel", prefill_scan_parts_kernel,
+                  dim3(static_cast<unsigned>(shape.head_dim / kPartRows), static_cast<unsigned>(shape.heads),
+                       static_cast<unsigned>(sequences)),
+                  kScanners + kHelpers, sizeof(PartShared), batch, xBC, dt, A_log, D, dt_bias, shape, state, out);
+  }
   // As in ssd_scan: zeros past the state's end are part of a sum's order.
   const auto scan = shape.state_size <= 16 * kRowLanes ? launch_scan<16, 2> : launch_scan<32, 1>;
   scan(to, batch, sequences, xBC, dt, A_log, D, dt_bias, shape, state, out);
