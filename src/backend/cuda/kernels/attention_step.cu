@@ -309,7 +309,7 @@ __global__ void __launch_bounds__(kThreads, kFp8 ? 4 : 3)
         return float2{read_shared(&shared.max[first_head + h], u), read_shared(&shared.sum[first_head + h], u)};
       },
       [&](int h, int u) { return read_shared(&shared.values[first_head + h][tid], u); }, m);
-  cluster_arrive();
+  cluster_arrive_relaxed();
   const int heads = min(kMerged, sharing - first_head);
   const std::int64_t head_row = static_cast<std::int64_t>(sequence) * a.heads + kv_head * sharing + first_head;
   bool makes_output = heads > 0;

@@ -102,10 +102,10 @@ __device__ bool is_last(unsigned* arrived, unsigned blocks) {
   __shared__ bool last;
   __syncthreads();
   if (threadIdx.x == 0) {
-    __threadfence();
-    last = atomicAdd(arrived, 1u) + 1 == blocks;
+    unsigned before;
+    asm volatile("atom.add.acq_rel.gpu.global.u32 %0,[%1],1;" : "=r"(before) : "l"(arrived) : "memory");
+    last = before + 1 == blocks;
     if (last) *arrived = 0;
-    __threadfence();
   }
   __syncthreads();
   return last;
@@ -344,9 +344,9 @@ void with_tuning(bool alone, Call&& f) {
   } else if constexpr (kNormed) {
     f.template operator()<Tuning<F == Format::bf16 ? 4 : 8, 2, 2>>();
   } else if constexpr ((kKind == Kind::token || kKind == Kind::experts) && F == Format::nvfp4) {
-    f.template operator()<Tuning<1, 1, 6>>();
+    f.template operator()<Tuning<1, 1, 5>>();
   } else if constexpr (kKind == Kind::dense && F == Format::nvfp4) {
-    alone ? f.template operator()<Tuning<8, 2, 2>>() : f.template operator()<Tuning<2, 1, 5>>();
+    alone ? f.template operator()<Tuning<8, 2, 2>>() : f.template operator()<Tuning<1, 1, 6>>();
   } else if constexpr (kKind == Kind::dense && F == Format::bf16) {
     alone ? f.template operator()<Tuning<2, 2, 3>>() : f.template operator()<Tuning<4, 2, 2>>();
   } else {

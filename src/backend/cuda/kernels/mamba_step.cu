@@ -1,7 +1,8 @@
 // One token of each sequence through convolution, scan and gated norm. A block takes a head, a cluster the heads of one
 // group, whose norm they share. The state, which no kernel of this step has touched, is on its way to registers before
 // the kernel waits for the product that makes x, B and C. Sums have the order of the three kernels for any number of
-// tokens (mamba.cu, rows.cu), so the bits are the same.
+// tokens (mamba.cu, rows.cu), so the bits are the same. Before the cluster meets nothing is written to the GPU's
+// memory: the barrier would wait for that.
 #include <bit>
 
 #include "backend/cuda/kernels/cluster.cuh"
@@ -14,9 +15,16 @@ namespace {
 constexpr int kThreads = 512, kRowLanes = 8, kMostHeadDim = kThreads / kRowLanes, kMostHeads = 8, kTaps = 4;
 constexpr int kNormThreads = 256;  // of the kernel whose sums are repeated here
 
+// From so many values of a row on a thread's registers leave room for one block; sm_120's code takes some more.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+constexpr int kRoomyValues = 16;
+#else
+constexpr int kRoomyValues = 32;
+#endif
+
 /// kValues: of a row's state, in each of its lanes: n = lane + 8 i.
 template <int kValues>
-__global__ void __launch_bounds__(kThreads, kValues > 16 ? 1 : 2)
+__global__ void __launch_bounds__(kThreads, kValues >= kRoomyValues ? 1 : 2)
     mamba_step_kernel(DeviceBatch batch, const __grid_constant__ MambaStep m) {
   __shared__ float inputs[kThreads];     // x, B and C after the convolution
   __shared__ float gated[kMostHeadDim];  // read by the whole cluster
@@ -63,7 +71,6 @@ __global__ void __launch_bounds__(kThreads, kValues > 16 ? 1 : 2)
 #pragma unroll
     for (int k = 0; k < kTaps; ++k) conv_sum = fmaf(taps[k], float_of_bf16(last[k]), conv_sum);
     inputs[tid] = silu(conv_sum);
-    if (tid < P || rank == 0) m.convolved.data[token * m.convolved.stride + channel] = inputs[tid];
   }
   if (tid < P) norm_weights[tid] = norm_weight;
   const float v = dt + bias;
@@ -92,9 +99,11 @@ __global__ void __launch_bounds__(kThreads, kValues > 16 ? 1 : 2)
   cluster_wait();
 
   // Every block has read the inputs of the state that its cluster shares.
-  if (convolves && (tid < P || rank == 0))
+  if (convolves && (tid < P || rank == 0)) {
+    m.convolved.data[token * m.convolved.stride + channel] = inputs[tid];
 #pragma unroll
     for (int k = 0; k < kTaps - 1; ++k) conv_state[k * m.channels] = last[k + 1];
+  }
   const int width = sharing * P;
   float squares = 0;
   if (tid < kNormThreads) {
@@ -105,7 +114,7 @@ __global__ void __launch_bounds__(kThreads, kValues > 16 ? 1 : 2)
     squares = warp_sum(squares);
     if (tid % 32 == 0) sums[tid / 32] = squares;
   }
-  cluster_arrive();
+  cluster_arrive_relaxed();
   __syncthreads();
   const float sum = warp_sum(tid % 32 < kNormThreads / 32 ? sums[tid % 32] : 0.0f);
   if (tid < P) {

@@ -1,5 +1,6 @@
 #include <type_traits>
 
+#include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/primitives.cuh"
 #include "backend/cuda/kernels/rows.h"
 #include "tensor/dtype.h"
@@ -118,6 +119,93 @@ __global__ void __launch_bounds__(kNormThreads, 1)
   pad_rounded(rounded, row, cols);
 }
 
+// A cluster a row, for few rows: thread t of all its blocks does what thread t of the kernel above does. Small blocks
+// find room beside those of the kernel before. Results are written behind the barrier, which would wait for them.
+constexpr int kRowBlocks = 8, kRowThreads = kNormThreads / kRowBlocks;
+constexpr std::int64_t kMostRowClusters = 8;  // rows
+
+template <bool kMixture>
+__global__ void __launch_bounds__(kRowThreads)
+    add_rms_norm_row_kernel(ConstRows added, Mixture mixture, Rows x, const float* weight, float eps, std::int64_t cols,
+                            Rows out, RoundedRows rounded) {
+  __shared__ float warp_sums[kRowThreads / 32];
+  constexpr int kTogether = 8;
+  const int n = static_cast<int>(cols), t = static_cast<int>(cluster_rank()) * kRowThreads + threadIdx.x;
+  const int lane = threadIdx.x % 32;
+  float weights[kNormKept];
+#pragma unroll
+  for (int i = 0; i < kNormKept; ++i) weights[i] = t + i * kNormThreads < n ? weight[t + i * kNormThreads] : 0.0f;
+  wait_for_predecessors();
+  const std::int64_t row = blockIdx.x / kRowBlocks;
+  float* values = x.data + row * x.stride + t;
+  const float* addend = added.data ? added.data + row * added.stride + t : nullptr;
+  float kept[kNormKept], mixed[kNormKept], squares = 0;
+  const auto there = [&](int i) { return t + i * kNormThreads < n; };
+#pragma unroll
+  for (int i = 0; i < kNormKept; ++i) kept[i] = there(i) ? values[i * kNormThreads] : 0.0f;
+  if (kMixture) {
+    float sum[kNormKept] = {}, shared[kNormKept];
+    const float* y = mixture.y + row * mixture.chosen * mixture.y_stride + t;
+    const float* weights_of_row = mixture.weights.data + row * mixture.weights.stride;
+#pragma unroll
+    for (int i = 0; i < kNormKept; ++i)
+      shared[i] = mixture.shared.data && there(i)
+                      ? mixture.shared.data[row * mixture.shared.stride + t + i * kNormThreads]
+                      : 0.0f;
+    for (int first = 0; first < mixture.chosen; first += kTogether) {
+      float part[kNormKept][kTogether], weight_of[kTogether];
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j) {
+        const bool is = first + j < mixture.chosen;
+        weight_of[j] = is ? weights_of_row[first + j] : 0.0f;
+#pragma unroll
+        for (int i = 0; i < kNormKept; ++i)
+          part[i][j] = is && there(i) ? y[(first + j) * mixture.y_stride + i * kNormThreads] : 0.0f;
+      }
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j)
+#pragma unroll
+        for (int i = 0; i < kNormKept; ++i)
+          if (first + j < mixture.chosen) sum[i] = fmaf(weight_of[j], part[i][j], sum[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < kNormKept; ++i) {
+      if (mixture.shared.data) sum[i] += shared[i];
+      kept[i] += sum[i];
+      mixed[i] = sum[i];
+    }
+  } else if (addend) {
+#pragma unroll
+    for (int i = 0; i < kNormKept; ++i)
+      if (there(i)) kept[i] += addend[i * kNormThreads];
+  }
+#pragma unroll
+  for (int i = 0; i < kNormKept; ++i) squares = fmaf(kept[i], kept[i], squares);
+  squares = warp_sum(squares);
+  if (lane == 0) warp_sums[threadIdx.x / 32] = squares;
+  cluster_arrive();
+  cluster_wait();
+  constexpr int kWarps = kRowThreads / 32;
+  const float total = warp_sum(read_shared(warp_sums + lane % kWarps, static_cast<unsigned>(lane / kWarps)));
+  cluster_arrive_relaxed();
+  const float mean = total / static_cast<float>(cols);
+  const float scale = 1.0f / sqrtf(mean + eps);
+#pragma unroll
+  for (int i = 0; i < kNormKept; ++i) {
+    if (!there(i)) continue;
+    const int c = t + i * kNormThreads;
+    const float v = kept[i] * scale * weights[i];
+    out.data[row * out.stride + c] = v;
+    store_rounded(rounded, row, c, v);
+    if (addend) values[i * kNormThreads] = kept[i];
+    if (kMixture) mixture.out.data[row * mixture.out.stride + c] = mixed[i];
+  }
+  if (rounded.data)
+    for (std::int64_t c = cols + t; c < rounded.stride; c += kNormThreads)
+      rounded.data[row * rounded.stride + rounded.place(c)] = 0;
+  cluster_wait();  // a block's shared memory is read until here
+}
+
 // A block a group of a row.
 __global__ void __launch_bounds__(kThreads)
     gated_rms_norm_kernel(ConstRows y, ConstRows z, const float* weight, std::int64_t width, float eps,
@@ -234,6 +322,11 @@ dim3 elements(std::int64_t rows, std::int64_t cols) {
 
 void add_rms_norm(const Launch& to, ConstRows added, const Mixture& mixture, Rows x, const float* weight, float eps,
                   std::int64_t rows, std::int64_t cols, Rows out, RoundedRows rounded) {
+  if (rows <= kMostRowClusters && cols <= kNormKept * kNormThreads)
+    return launch_clusters(to, "add_rms_norm_row_kernel",
+                           mixture.y ? add_rms_norm_row_kernel<true> : add_rms_norm_row_kernel<false>,
+                           dim3(static_cast<unsigned>(rows * kRowBlocks)), kRowBlocks, kRowThreads, 0, added, mixture,
+                           x, weight, eps, cols, out, rounded);
   launch(to, "add_rms_norm_kernel", mixture.y ? add_rms_norm_kernel<true> : add_rms_norm_kernel<false>,
          dim3(static_cast<unsigned>(rows)), kNormThreads, 0, added, mixture, x, weight, eps, cols, out, rounded);
 }
