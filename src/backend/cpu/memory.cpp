@@ -56,7 +56,7 @@ Buffer HostArena::take(std::int64_t bytes) {
     block_ = allocate_host(size_);
     used_ = 0;
   }
-  const Buffer part(block_, block_.get() + used_);
+  Buffer part(block_, block_.get() + used_);
   used_ += size;
   return part;
 }

@@ -45,8 +45,9 @@ TEST(MakeBackend, FastIsRefusedWhereThereIsNoFastMode) {
   for (const char* name : {"cpu", "reference"})
     EXPECT_EQ(refusal({.name = name, .numerics = "fast"}),
               "the " + std::string(name) + " backend is exact only; leave out --numerics fast, or use --backend cuda");
-  if (!why_no_cuda().empty())
+  if (!why_no_cuda().empty()) {
     EXPECT_NE(refusal({.name = "auto", .numerics = "fast"}).find("the cpu backend (auto: "), std::string::npos);
+  }
 }
 
 TEST(MakeBackend, UnknownWordsAreRefused) {

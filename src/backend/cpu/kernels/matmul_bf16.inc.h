@@ -227,18 +227,18 @@ void panel_tiles(const TileRange& w, std::int64_t tile, const void* const* x, fl
                                                   : payload + kTiles * w.tile_bytes;
     }
     // The first rows of a panel ask for the next one, so that memory works while the others multiply.
-    std::int64_t t = 0;
-    const auto rows = [&]<int kRows>() INLINE_LAMBDA {
+    const auto rows = [&]<int kRows>(std::int64_t t) INLINE_LAMBDA {
       if (t == 0)
         panel_rows<kRows, kTiles, Format::kBlockBytes>(weights, first, blocks, x, panel.sums, next);
       else
         panel_rows<kRows, kTiles, 0>(weights, first, blocks, x + t, panel.sums + t, next);
-      t += kRows;
+      return t + kRows;
     };
-    while (t + kGroupRows <= count) rows.template operator()<kGroupRows>();
-    if (t + 8 <= count) rows.template operator()<8>();
-    if (t + 4 <= count) rows.template operator()<4>();
-    while (t < count) rows.template operator()<1>();
+    std::int64_t t = 0;
+    while (t + kGroupRows <= count) t = rows.template operator()<kGroupRows>(t);
+    if (t + 8 <= count) t = rows.template operator()<8>(t);
+    if (t + 4 <= count) t = rows.template operator()<4>(t);
+    while (t < count) t = rows.template operator()<1>(t);
   }
   for (int i = 0; i < kTiles; ++i)
     for (std::int64_t t = 0; t < count; ++t) {
