@@ -32,6 +32,7 @@ timed "bare root" debootstrap --variant=minbase bookworm "$root" "$mirror" >"$ro
 rm -f "$root.log"
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
+mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=0666  # tests talk to terminals of their own
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 # Where the mirror needs settings of the host (a proxy, a certificate, a login), they come along.
 for path in /etc/apt/apt.conf /etc/apt/apt.conf.d /etc/apt/auth.conf.d /usr/local/share/ca-certificates; do
