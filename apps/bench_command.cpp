@@ -1,7 +1,5 @@
 #include "apps/bench_command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -18,6 +16,7 @@
 #include "backend/cpu/machine_rates.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/process_memory.h"
 #include "base/thread_pool.h"
 
 namespace strata {
@@ -67,12 +66,6 @@ struct Test {
     return std::max(cost.bytes / limits.read_bytes, cost.operations / limits.operations) * median() / tokens();
   }
 };
-
-double resident_bytes() {
-  double pages = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> pages >> resident;
-  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
-}
 
 std::string cpu_name() {
   std::ifstream info("/proc/cpuinfo");
@@ -135,7 +128,7 @@ void run_test(const Options& options, StepTimer& timer, MachineMeter* meter, Tes
     const auto seconds = timer.measure(test.sequences, test.depth, test.prompt, test.generated);
     test.speeds.push_back(test.tokens() / (seconds.prompt + seconds.generation));
   }
-  test.resident = resident_bytes();
+  test.resident = static_cast<double>(process_memory().resident);
   look();
 }
 

@@ -1,11 +1,10 @@
 // A long answer in an engine whose other requests come and go: memory stays what it was.
 #include <cuda_runtime.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
 #include <random>
 
+#include "base/process_memory.h"
 #include "engine/engine.h"
 #include "tools/gpu_check/mid_model.h"
 
@@ -19,9 +18,7 @@ struct Memory {
   static Memory now() {
     std::size_t left = 0, all = 0;
     cudaMemGetInfo(&left, &all);
-    std::int64_t pages = 0, resident = 0;
-    std::ifstream("/proc/self/statm") >> pages >> resident;
-    return {static_cast<std::int64_t>(all - left), resident * sysconf(_SC_PAGESIZE)};
+    return {static_cast<std::int64_t>(all - left), process_memory().resident};
   }
 };
 

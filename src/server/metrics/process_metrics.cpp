@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/process_memory.h"
 #include "server/metrics/server_metrics.h"
 
 namespace strata {
@@ -47,16 +48,14 @@ std::string process_metrics() {
   const auto seconds = [](const timeval& t) {
     return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
   };
-  double pages = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> pages >> resident;
-  const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
+  const ProcessMemory memory = process_memory();
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   static const double started = start_time();
   Exposition out({"process_"}, {});
   out.counter("cpu_seconds", "Processor time, user and system.", seconds(usage.ru_utime) + seconds(usage.ru_stime));
-  out.gauge("resident_memory_bytes", "Memory that is resident.", resident * page);
-  out.gauge("virtual_memory_bytes", "Memory that is mapped.", pages * page);
+  out.gauge("resident_memory_bytes", "Memory that is resident.", static_cast<double>(memory.resident));
+  out.gauge("virtual_memory_bytes", "Memory that is mapped.", static_cast<double>(memory.mapped));
   out.gauge("open_fds", "Descriptors that are open.", open_descriptors());
   out.gauge("max_fds", "Descriptors that may be open.", static_cast<double>(limit.rlim_cur));
   out.gauge("start_time_seconds", "When the process began, in Unix seconds.", started);
